@@ -1,0 +1,1 @@
+"""A local exchange that speaks the USD-M futures REST protocol."""

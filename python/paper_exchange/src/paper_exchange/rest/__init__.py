@@ -1,0 +1,1 @@
+"""The protocol: parameters, keys and signatures, limits, answers."""

@@ -1,0 +1,1 @@
+"""Exit control for Binance USD-M futures bots."""

@@ -1,0 +1,1 @@
+"""Alerts: what they are, how they get onto the stream, and the watch that looks for silence."""

@@ -1,0 +1,266 @@
+"""`python -m quantum_exit.alerts.watch`: one look, by a timer, at what should not be there.
+
+Denied exits since the last look, layers that do not run, a policy that ran out, timers that
+do not fire. The cursor moves only after the alerts are told, so none is missed, whenever this
+process dies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+import redis
+
+from quantum_exit import keys
+from quantum_exit.alerts.denials import Denials, collect
+from quantum_exit.alerts.model import AlertType, Severity, alert_fields
+from quantum_exit.bus.connection import connect
+from quantum_exit.policy.reader import ValidPolicy, parse_policy
+from quantum_exit.proofs import host, observe
+from quantum_exit.settings import redis_url, run_service
+from quantum_exit.values import Unknown, format_epoch
+
+STATE: Final = "quantum:watch:state"
+"""Hash: `cursor` (id of the last result looked at), `entries_added`, `ts_epoch`, `runs`,
+`deny_total`, `drill_total`, and for each standing trouble `told:<name>`, when it was last told."""
+DRILL_PREFIX: Final = "quantum:operator:drill:"
+TELL_AGAIN_S: Final = 3600.0
+"""A trouble that stands is told once an hour."""
+TIMERS: Final[Mapping[str, float]] = {
+    "exitbrain-proof.timer": 1800.0,
+    "quantum-policy-refresh.timer": 5400.0,
+}
+"""Our other timers, and how long one may not have fired."""
+_PAGE: Final = 1000
+_TOLD: Final = "told:"
+_LAYERS: Final = {
+    "exitbrain": "layer 3 and the owner",
+    "apply_layer": "layer 1",
+    "position_state": "permits (P3.3)",
+    "intent_executor": "layer 2",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something that stands, and is told again only after a while."""
+
+    name: str
+    type: AlertType
+    severity: Severity
+    details: Mapping[str, object]
+
+
+@dataclass(slots=True)
+class Look:
+    """What one look found. `window_s`: since the last look; None at the first."""
+
+    denials: Denials
+    cursor: str
+    entries_added: int
+    """How many entries of the results' stream's life are accounted for."""
+    window_s: float | None
+    troubles: list[Trouble] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Results:
+    """The results after `cursor`, which moves along as they are read."""
+
+    bus: redis.Redis
+    cursor: str
+    read: int = 0
+
+    def __iter__(self) -> Iterator[tuple[str, Mapping[str, str]]]:
+        while True:
+            after = f"({self.cursor}"
+            page = cast("list[Any]", self.bus.xrange(keys.APPLY_RESULT, min=after, count=_PAGE))
+            if not page:
+                return
+            self.cursor = page[-1][0]
+            self.read += len(page)
+            yield from page
+
+
+def look(bus: redis.Redis, state: Mapping[str, str], now_epoch: float) -> Look:
+    """Reads only. Raises redis.RedisError."""
+    cursor, added_before = state.get("cursor", "0-0"), int(state.get("entries_added", "0"))
+    last_id, added = _stream(bus)
+    lost = ""
+    if _order(last_id) < _order(cursor):
+        cursor, added_before = "0-0", 0
+        lost = "the results' stream was made anew; read from its beginning"
+    results = _Results(bus, cursor)
+    denials = collect(results, lambda plan_id: _is_drill(bus, plan_id))
+    accounted = added_before + results.read  # some of them younger than `added`
+    missed = added - accounted
+    if missed > 0 and "entries_added" in state:
+        lost = f"{missed} result(s) were deleted before this look"
+    troubles = _layers(bus, now_epoch) + _policy(bus, now_epoch) + _timers()
+    if lost:
+        kind, severity = AlertType.LAYER_DOWN, Severity.WARNING
+        troubles.append(Trouble("results_lost", kind, severity, {"what": lost}))
+    before = state.get("ts_epoch")
+    window_s = now_epoch - float(before) if before else None
+    return Look(denials, results.cursor, max(added, accounted), window_s, troubles)
+
+
+def _stream(bus: redis.Redis) -> tuple[str, int]:
+    """The newest id that the results' stream ever had, and how many entries it took."""
+    try:
+        info: Any = bus.xinfo_stream(keys.APPLY_RESULT)
+    except redis.ResponseError:
+        return "0-0", 0
+    return str(info["last-generated-id"]), int(info["entries-added"])
+
+
+def _order(entry_id: str) -> tuple[int, int]:
+    milliseconds, _, sequence = entry_id.partition("-")
+    return int(milliseconds), int(sequence or 0)
+
+
+def _is_drill(bus: redis.Redis, plan_id: str) -> bool:
+    """Only the operator's user may write these keys, so a producer cannot pass for a drill."""
+    return bool(plan_id) and bool(bus.exists(DRILL_PREFIX + plan_id))
+
+
+def _layers(bus: redis.Redis, now_epoch: float) -> list[Trouble]:
+    troubles = []
+    for service, beat in observe.read_beats(bus, now_epoch).items():
+        why = ""
+        if isinstance(beat, Unknown):
+            why = beat.why
+        elif not beat.fresh:
+            why = f"its heartbeat is {beat.age_s:.0f} s old"
+        elif not beat.ready:
+            why = f"not ready: {beat.status}"
+        if why:
+            details = {"service": service, "layer": _LAYERS[service], "why": why}
+            troubles.append(
+                Trouble(f"layer:{service}", AlertType.LAYER_DOWN, Severity.CRITICAL, details)
+            )
+    return troubles
+
+
+def _policy(bus: redis.Redis, now_epoch: float) -> list[Trouble]:
+    policy = parse_policy(observe.read_hash(bus, keys.POLICY_CURRENT), now_epoch)
+    if isinstance(policy, ValidPolicy):
+        return []
+    why = policy.why if isinstance(policy, Unknown) else f"ran out {policy.expired_for_s:.0f} s ago"
+    details = {"why": why, "effect": "nothing opens; exits go on"}
+    return [Trouble("policy", AlertType.POLICY_STALE, Severity.WARNING, details)]
+
+
+def _timers() -> list[Trouble]:
+    """A timer that stops firing cannot say so itself."""
+    if not host.has_systemd():
+        return []
+    states = host.read_units(TIMERS)
+    if isinstance(states, Unknown):
+        return []
+    troubles = []
+    for unit, patience_s in TIMERS.items():
+        why = silent_timer(states[unit], patience_s)
+        if why:
+            details = {"timer": unit, "why": why}
+            troubles.append(
+                Trouble(f"timer:{unit}", AlertType.LAYER_DOWN, Severity.WARNING, details)
+            )
+    return troubles
+
+
+def silent_timer(state: host.UnitState, patience_s: float) -> str:
+    """Why a timer counts as silent; empty when it fires as it should."""
+    if not state.installed:
+        return "not installed"
+    if state.active != "active":
+        return f"{state.active}, so it never fires"
+    ago_s = state.triggered_ago_s
+    if ago_s is None:
+        ago_s = state.active_for_s or 0.0
+    return f"last fired {ago_s:.0f} s ago" if ago_s > patience_s else ""
+
+
+def record(
+    bus: redis.Redis, state: Mapping[str, str], found: Look, now_epoch: float
+) -> list[AlertType]:
+    """The alerts, and only once they are told the cursor: a look that dies between the two is
+    told again, under the same `alert_id`. Returns what was told; raises redis.RedisError."""
+    alerts = _alerts(state, found, now_epoch)
+    standing = {_TOLD + trouble.name for trouble in found.troubles}
+    over = [name for name in state if name.startswith(_TOLD) and name not in standing]
+    told = {_TOLD + name: format_epoch(now_epoch) for _, name, _ in alerts if name}
+    if alerts:
+        pipe: Any = bus.pipeline(transaction=True)
+        for _, _, fields in alerts:
+            pipe.xadd(keys.ALERTS, fields)
+        pipe.execute()
+    pipe = bus.pipeline(transaction=True)
+    if over:
+        pipe.hdel(STATE, *over)
+    seen = {"cursor": found.cursor, "entries_added": str(found.entries_added)}
+    pipe.hset(STATE, mapping={**seen, "ts_epoch": format_epoch(now_epoch), **told})
+    pipe.hincrby(STATE, "runs", 1)
+    pipe.hincrby(STATE, "deny_total", found.denials.count)
+    pipe.hincrby(STATE, "drill_total", found.denials.drills)
+    pipe.execute()
+    return [kind for kind, _, _ in alerts]
+
+
+def _alerts(
+    state: Mapping[str, str], found: Look, now_epoch: float
+) -> list[tuple[AlertType, str, dict[str, str]]]:
+    """Each with the name under which it is remembered; denials are told every time."""
+    alerts: list[tuple[AlertType, str, dict[str, str]]] = []
+    denials = found.denials
+    if denials.count:
+        window = "since the first result" if found.window_s is None else f"{found.window_s:.0f} s"
+        kind = AlertType.EXIT_OWNER_VIOLATION
+        extra = {
+            "deny_count": str(denials.count),
+            "window": window,
+            "alert_id": _same_id(state.get("cursor", "0-0")),
+        }
+        details = {"window": window, **denials.details()}
+        fields = alert_fields(kind, Severity.CRITICAL, details, now_epoch, extra)
+        alerts.append((kind, "", fields))
+    for trouble in found.troubles:
+        before = state.get(_TOLD + trouble.name)
+        if before is None or now_epoch - float(before) >= TELL_AGAIN_S:
+            fields = alert_fields(trouble.type, trouble.severity, trouble.details, now_epoch)
+            alerts.append((trouble.type, trouble.name, fields))
+    return alerts
+
+
+def _same_id(cursor: str) -> str:
+    """The id of the alert about what follows `cursor`: told twice, it is still one alert."""
+    return hashlib.sha256(f"denials after {cursor}".encode()).hexdigest()[:32]
+
+
+def main(environ: Mapping[str, str]) -> int:
+    """0 when it looked and could tell; 1 when it could not: then the unit fails, and that
+    failure is the alert."""
+    try:
+        bus = connect(redis_url(environ), decode=True, name="exit_owner_watch")
+        state = observe.read_hash(bus, STATE)
+        now_epoch = time.time()
+        found = look(bus, state, now_epoch)
+        told = record(bus, state, found, now_epoch)
+    except redis.RedisError as error:
+        print(f"watch: Redis: {error}; nothing was looked at", file=sys.stderr)
+        return 1
+    standing = ", ".join(trouble.name for trouble in found.troubles) or "none"
+    print(
+        f"watch: {found.denials.count} denial(s), {found.denials.drills} of drills, "
+        f"standing troubles: {standing}; told {len(told)} alert(s)"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    run_service(main)

@@ -1,0 +1,146 @@
+"""Layer 3: every change of a position is explained by a result of ours, or it is told.
+
+For each symbol a book is kept: what the position must be, by what was seen and by the fills
+that came since. The exchange shows a fill a moment before its result is written, or a
+moment after; both are waited for, nothing else is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Final
+
+from quantum_exit.values import format_number
+
+SUSPECT_CYCLES: Final = 2
+"""A difference that nothing explains is told in the second cycle that sees it."""
+EXCHANGE_LAG_S: Final = 10.0
+"""So long the exchange may go on showing a position as it was before a fill of ours."""
+_ZERO: Final = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """`expected` is None until the symbol was seen in a quiet cycle for the first time."""
+
+    expected: Decimal | None
+    """What the position must be by our own fills."""
+    seen: Decimal
+    """As last observed."""
+    explained: Decimal
+    """As last observed in agreement with the book."""
+    suspect_cycles: int = 0
+    filled_epoch: float = 0.0
+    """When the last fill was entered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unexplained:
+    symbol: str
+    before: Decimal
+    after: Decimal
+    expected: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What one cycle saw. The grants were read after the positions, the fills after both:
+    so an order of ours that shows in a position is still granted or already told."""
+
+    now_epoch: float
+    observed: Mapping[str, Decimal]
+    """Signed amounts of all positions that are not flat."""
+    fills: Mapping[str, Decimal]
+    """Signed sums of the fills since the last cycle."""
+    granted: frozenset[str]
+    """Symbols in which an order may be on its way."""
+
+
+def watch(
+    books: Mapping[str, Book], sight: Sight, *, first: bool
+) -> tuple[dict[str, Book], tuple[Unexplained, ...]]:
+    """The books after this cycle, and the changes that nothing explains.
+
+    `first`: no books were ever kept, so what stands now is taken as it is. Otherwise a
+    symbol without a book was flat.
+    """
+    after: dict[str, Book] = {}
+    unexplained: list[Unexplained] = []
+    for symbol in books.keys() | sight.observed.keys() | sight.fills.keys():
+        seen = sight.observed.get(symbol, _ZERO)
+        begun = Book(None, seen, seen) if first else Book(_ZERO, _ZERO, _ZERO)
+        book, problem = _look(symbol, books.get(symbol, begun), seen, sight)
+        if problem is not None:
+            unexplained.append(problem)
+        if book.expected != 0 or book.seen != 0:
+            after[symbol] = book
+    return after, tuple(unexplained)
+
+
+def _look(symbol: str, book: Book, seen: Decimal, sight: Sight) -> tuple[Book, Unexplained | None]:
+    filled = sight.fills.get(symbol)
+    if book.expected is None:
+        quiet = filled is None and symbol not in sight.granted
+        return Book(seen if quiet else None, seen, seen), None
+    expected = book.expected + (filled or _ZERO)
+    filled_epoch = sight.now_epoch if filled is not None else book.filled_epoch
+    book = replace(book, expected=expected, filled_epoch=filled_epoch)
+    if seen == expected:
+        return replace(book, seen=seen, explained=seen, suspect_cycles=0), None
+    if symbol in sight.granted:
+        return replace(book, seen=seen, suspect_cycles=0), None
+    lagging = seen == book.explained and sight.now_epoch - filled_epoch < EXCHANGE_LAG_S
+    if lagging:
+        return replace(book, seen=seen), None
+    suspect_cycles = book.suspect_cycles + 1
+    if suspect_cycles < SUSPECT_CYCLES:
+        return replace(book, seen=seen, suspect_cycles=suspect_cycles), None
+    problem = Unexplained(symbol, before=book.explained, after=seen, expected=expected)
+    return Book(seen, seen, seen), problem
+
+
+def went_flat(books: Mapping[str, Book], fills: Iterable[tuple[str, Decimal]]) -> frozenset[str]:
+    """Symbols whose position was zero, or on the other side, after one of these fills.
+    `fills`: (symbol, signed quantity), in the order in which they were made."""
+    running: dict[str, Decimal] = {}
+    flat: set[str] = set()
+    for symbol, filled in fills:
+        book = books.get(symbol)
+        if book is None or not book.expected:
+            continue
+        running[symbol] = running.get(symbol, book.expected) + filled
+        if running[symbol] * book.expected <= 0:
+            flat.add(symbol)
+    return frozenset(flat)
+
+
+def forget(books: Mapping[str, Book]) -> dict[str, Book]:
+    """Fills may have been missed: what stands in the next quiet cycle is taken as it is."""
+    return {symbol: Book(None, book.seen, book.seen) for symbol, book in books.items()}
+
+
+def dump_book(book: Book) -> str:
+    document = {
+        "expected": None if book.expected is None else format_number(book.expected),
+        "seen": format_number(book.seen),
+        "explained": format_number(book.explained),
+        "suspect_cycles": book.suspect_cycles,
+        "filled_epoch": book.filled_epoch,
+    }
+    return json.dumps(document, separators=(",", ":"))
+
+
+def load_book(text: str | bytes) -> Book:
+    """Raises ValueError, KeyError, TypeError or ArithmeticError for what is not ours."""
+    document = json.loads(text)
+    expected = document["expected"]
+    return Book(
+        expected=None if expected is None else Decimal(expected),
+        seen=Decimal(document["seen"]),
+        explained=Decimal(document["explained"]),
+        suspect_cycles=int(document["suspect_cycles"]),
+        filled_epoch=float(document["filled_epoch"]),
+    )

@@ -1,0 +1,1 @@
+"""Redis: connections, streams, and the atomic steps written as server-side scripts."""

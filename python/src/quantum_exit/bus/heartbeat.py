@@ -1,0 +1,38 @@
+"""A service's heartbeat: one hash in Redis that says whether it is ready, and how fresh."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Final
+
+from quantum_exit import keys
+from quantum_exit.bus.connection import RedisClient
+from quantum_exit.values import format_epoch
+
+STALE_AFTER_S: Final = 10.0
+
+
+class Heartbeat:
+    """`quantum:heartbeat:<service>`: ready, status, ts_epoch, started_epoch, pid, own fields.
+
+    It has no TTL on purpose: its age tells how long a service has been gone.
+    """
+
+    def __init__(self, redis: RedisClient, service: str, started_epoch: float) -> None:
+        self._redis = redis
+        self._key = keys.heartbeat(service)
+        self._fixed = {"pid": str(os.getpid()), "started_epoch": format_epoch(started_epoch)}
+
+    def beat(
+        self, now_epoch: float, *, ready: bool, status: str, extra: Mapping[str, str] | None = None
+    ) -> None:
+        """Raises redis.RedisError; the caller decides what that means for it."""
+        pairs: list[str] = [
+            *("ready", "true" if ready else "false"),
+            *("status", status),
+            *("ts_epoch", format_epoch(now_epoch)),
+        ]
+        for name, value in {**self._fixed, **(extra or {})}.items():
+            pairs += (name, value)
+        self._redis.hset(self._key, items=pairs)

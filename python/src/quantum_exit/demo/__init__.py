@@ -1,0 +1,1 @@
+"""One position from its opening to its stop, on the paper exchange, with the times between."""

@@ -1,0 +1,1 @@
+"""The Intent Executor (layer 2): the only process with a key that may trade."""

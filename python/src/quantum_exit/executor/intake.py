@@ -1,0 +1,170 @@
+"""From a stream's entries to plans that are denied at once, or wait for their permit.
+
+One reader a lane. A batch costs one round trip to look at the world, and one to settle what
+was denied, on another thread, however many plans it holds.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import redis
+
+from quantum_exit.bus.connection import RedisClient
+from quantum_exit.executor import failpoints
+from quantum_exit.executor.context import Context
+from quantum_exit.executor.observer import Observer
+from quantum_exit.executor.result import of_denial
+from quantum_exit.executor.settler import Settler
+from quantum_exit.executor.store import Ending, Entry, Store
+from quantum_exit.executor.waiting import WaitingRoom
+from quantum_exit.executor.work import Work
+from quantum_exit.gates.authority import examine
+from quantum_exit.gates.chain import judge
+from quantum_exit.gates.model import Claim, Denial, Lane, Observed, Order, Outcome
+from quantum_exit.messages import Malformed, decode_fields, parse_plan
+
+log = logging.getLogger(__name__)
+
+BATCH: Final = 100
+BLOCK_S: Final = 0.25
+"""How long one read waits: a stop in order takes no longer than this."""
+CONSUMER: Final = "intent_executor"
+"""One stable name: leadership is exclusive, so what is pending under it is ours."""
+
+RawEntry = tuple[bytes, dict[bytes, bytes] | None]
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What became of the entries of one read."""
+
+    endings: list[Ending] = field(default_factory=list)
+    duplicates: list[Entry] = field(default_factory=list)
+    claims: list[tuple[Claim, Entry]] = field(default_factory=list)
+    waiting: list[Work] = field(default_factory=list)
+
+
+class Intake:
+    """Belongs to one thread."""
+
+    def __init__(
+        self,
+        context: Context,
+        room: WaitingRoom,
+        settler: Settler,
+        redis: RedisClient,
+        observer: Observer,
+        *,
+        lane: Lane,
+        stream: str,
+        group: str,
+        trusted_since: float,
+    ) -> None:
+        self._context = context
+        self._room = room
+        self._settler = settler
+        self._redis = redis
+        self._observer = observer
+        self._store = Store(redis)
+        self._lane = lane
+        self.stream = stream
+        self._group = group
+        self._trusted_since = trusted_since
+
+    def ensure_group(self) -> None:
+        """From the beginning of the stream: what was sent before our first start counts."""
+        try:
+            self._redis.xgroup_create(self.stream, self._group, id="0", mkstream=True)
+        except redis.ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+
+    def claim_pending(self) -> list[bytes]:
+        """Takes over everything delivered and not acknowledged, whoever had it; returns the
+        ids whose entries no longer exist (the stream was trimmed)."""
+        cursor: bytes | str = "0-0"
+        lost: list[bytes] = []
+        while True:
+            answer: Any = self._redis.xautoclaim(
+                self.stream, self._group, CONSUMER, min_idle_time=0, start_id=cursor, count=BATCH
+            )
+            cursor, entries, deleted = answer[0], answer[1], answer[2]
+            lost += deleted
+            self.take(entries)
+            if cursor in (b"0-0", "0-0"):
+                return lost
+
+    def read(self) -> None:
+        """One blocking read and what follows from it. Raises redis.RedisError."""
+        answer: Any = self._redis.xreadgroup(
+            self._group,
+            CONSUMER,
+            {self.stream: ">"},
+            count=BATCH,
+            block=int(BLOCK_S * 1000),
+        )
+        for _, entries in answer or []:
+            self.take(entries)
+
+    def take(self, raw_entries: list[RawEntry]) -> None:
+        batch = _Batch()
+        for raw_id, fields in raw_entries:
+            entry = Entry(self.stream, self._group, raw_id.decode())
+            if fields is not None and not self._context.in_flight.holds(
+                entry.stream, entry.entry_id
+            ):
+                self._read_form(entry, fields, batch)
+        if batch.claims:
+            self._judge(batch)
+        failpoints.hit("after_judge")
+        if batch.endings:
+            self._settler.put(batch.endings)
+        if batch.duplicates:
+            self._store.acknowledge_duplicates(batch.duplicates)
+        if batch.waiting:
+            self._room.enter(batch.waiting, self._redis)
+
+    def _read_form(self, entry: Entry, raw: dict[bytes, bytes], batch: _Batch) -> None:
+        """The first gate: what is no plan is answered and acknowledged like any other."""
+        fields = decode_fields(raw)
+        plan = fields if isinstance(fields, Malformed) else parse_plan(fields)
+        if isinstance(plan, Malformed):
+            denial = Denial(Outcome.ERROR, plan.error)
+            result = of_denial(denial, plan.fields, self._lane.value)
+            batch.endings.append(Ending(entry, "", result))
+            return
+        gates = self._context.settings.gates
+        claim = examine(plan, self._lane, gates.owner, self._context.settings.verifier)
+        batch.claims.append((claim, entry))
+
+    def _judge(self, batch: _Batch) -> None:
+        looked_at = time.monotonic()
+        self._observer.look([claim for claim, _ in batch.claims], permits=True)
+        for claim, entry in batch.claims:
+            known = self._observer.is_done(claim)
+            if known or not self._context.in_flight.admit(claim.identity, entry):
+                batch.duplicates.append(entry)
+                continue
+            seen, verdict = self._verdict(claim)
+            if isinstance(verdict, Denial):
+                self._context.note_denial(claim, verdict)
+                result = of_denial(verdict, claim.plan.wire, self._lane.value)
+                batch.endings.append(Ending(entry, claim.identity, result))
+            else:
+                doubtful = float(claim.plan.timestamp) < self._trusted_since
+                work = Work(claim, entry, verdict, seen, looked_at, look_first=doubtful)
+                work.permit = self._observer.permit(claim)
+                batch.waiting.append(work)
+
+    def _verdict(self, claim: Claim) -> tuple[Observed | None, Order | Denial]:
+        """A gate that fails on a plan denies that plan: it must not stop the ones behind it."""
+        try:
+            seen = self._observer.observed(claim)
+            return seen, judge(claim, seen, self._context.settings.gates)
+        except Exception as error:
+            log.exception("a gate failed on plan %s", claim.plan.plan_id)
+            return None, Denial(Outcome.ERROR, f"internal_error:{type(error).__name__}")

@@ -1,0 +1,41 @@
+-- The right to send one order, in one atomic step: switch, duplicate, permit used up,
+-- intention written. What this step granted may reach the exchange; nothing else may.
+--
+-- KEYS[1] the runtime kill switch          KEYS[4] the permit
+-- KEYS[2] the brain's env kill switch      KEYS[5] the intent's used mark
+-- KEYS[3] the plan's done mark             KEYS[6] hash of open grants
+-- ARGV[1] field in the open hash (the plan's identity)
+-- ARGV[2] the grant, JSON
+-- ARGV[3] "first", or for a later attempt the JSON of the grant it replaces
+-- ARGV[4] "exempt" when the kill switch does not apply (cancelling a flat symbol's stop)
+-- ARGV[5] "intent" when the plan lives on a signed intent, which serves once
+-- ARGV[6] lifetime of the used mark, seconds
+--
+-- Returns "granted" or what stands against it.
+-- Permission is positive: only {"active": false} lets an order pass.
+-- A key of another type answers with a table: it cannot be read, and that counts as on.
+local function switched_off()
+  local value = redis.pcall('GET', KEYS[1])
+  if type(value) ~= 'string' then return false end
+  local ok, document = pcall(cjson.decode, value)
+  if not ok or type(document) ~= 'table' or document['active'] ~= false then return false end
+  local brain = redis.pcall('GET', KEYS[2])
+  return type(brain) ~= 'table' and brain ~= 'true'
+end
+
+if ARGV[4] ~= 'exempt' and not switched_off() then return 'killed' end
+
+if ARGV[3] ~= 'first' then
+  if redis.call('HGET', KEYS[6], ARGV[1]) ~= ARGV[3] then return 'superseded' end
+  redis.call('HSET', KEYS[6], ARGV[1], ARGV[2])
+  return 'granted'
+end
+
+if redis.call('EXISTS', KEYS[3]) == 1 or redis.call('HEXISTS', KEYS[6], ARGV[1]) == 1 then
+  return 'duplicate'
+end
+if ARGV[5] == 'intent' and redis.call('EXISTS', KEYS[5]) == 1 then return 'intent_used' end
+if redis.call('DEL', KEYS[4]) == 0 then return 'permit_gone' end
+if ARGV[5] == 'intent' then redis.call('SET', KEYS[5], ARGV[1], 'EX', ARGV[6]) end
+redis.call('HSET', KEYS[6], ARGV[1], ARGV[2])
+return 'granted'

@@ -1,0 +1,232 @@
+"""One look at the world for a batch of plans: one round trip to Redis, then pure values."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+from quantum_exit import keys
+from quantum_exit.bus.connection import RedisClient
+from quantum_exit.delegation import Delegation, parse_delegation
+from quantum_exit.executor.market import Market
+from quantum_exit.executor.tape import Tape
+from quantum_exit.gates.model import (
+    Claim,
+    Lane,
+    Observed,
+    ObservedPosition,
+    PositionState,
+)
+from quantum_exit.gates.permit import Permit, parse_permit
+from quantum_exit.policy.reader import PolicyState, read_policy
+from quantum_exit.values import InvalidNumberError, Stale, Unknown, parse_amount, parse_number
+
+SNAPSHOT_STALE_S: Final = 10.0
+_SNAPSHOT_FIELDS: Final = ["position_amt", "mark_price", "ts_epoch"]
+_LEDGER_FIELDS: Final = ["position_amt", "updated_at"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The raw answers of one round trip."""
+
+    done: dict[str, bool]
+    delegations: dict[str, Delegation | None]
+    stopped: dict[str, bool]
+    positions: dict[str, PositionState]
+    policy: PolicyState
+    lane_open: bool
+    permits: dict[str, bytes | None]
+
+
+class Observer:
+    """Belongs to one thread."""
+
+    def __init__(
+        self,
+        redis: RedisClient,
+        market: Market,
+        tape: Tape,
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._redis = redis
+        self._market = market
+        self._tape = tape
+        self._wall = wall
+        self._monotonic = monotonic
+        self._seen: _Seen | None = None
+
+    def look(self, claims: list[Claim], *, permits: bool = False) -> None:
+        """Reads all that the gates of these plans may ask for, and with `permits` those that
+        have come already."""
+        plan_ids = list({claim.plan.plan_id for claim in claims}) if permits else []
+        identities = list({claim.identity for claim in claims})
+        sources = list({claim.plan.source for claim in claims})
+        symbols = list({claim.plan.symbol for claim in claims})
+        marks = [
+            *(keys.executor_done(identity) for identity in identities),
+            *(keys.executor_stopped_source(source) for source in sources),
+        ]
+        passing = [*(keys.delegation(source) for source in sources), keys.MANUAL_LANE_ENABLED]
+        others = [*(keys.permit(plan_id) for plan_id in plan_ids), *passing]
+        pipe = self._redis.pipeline(transaction=False)
+        # Our own keys apart from the others': one command needs one access rule for all of it.
+        pipe.mget(marks)
+        pipe.mget(others)
+        for name in passing:
+            pipe.pttl(name)
+        for symbol in symbols:
+            pipe.hmget(keys.snapshot(symbol), _SNAPSHOT_FIELDS)
+            pipe.hmget(keys.ledger(symbol), _LEDGER_FIELDS)
+            pipe.hget(keys.position_baseline(symbol), "amount")
+        pipe.hmget(keys.SNAPSHOT_STATE, ["ts_epoch", "symbols"])
+        pipe.hgetall(keys.POLICY_CURRENT)
+        # A key of the wrong type is one unreadable answer, not a lost batch.
+        answers: list[Any] = pipe.execute(raise_on_error=False)
+        _raise_unless_wrong_type(answers)
+        values = dict(zip(marks + others, answers[0] + answers[1], strict=True))
+        ttls_ms = dict(zip(passing, answers[2:], strict=False))
+        *books, state, policy = answers[2 + len(passing) :]
+        now_epoch = self._wall()
+        snapshots, ledgers = map(_list, books[0::3]), map(_list, books[1::3])
+        self._seen = _Seen(
+            done={name: values[keys.executor_done(name)] is not None for name in identities},
+            delegations={
+                source: _delegation(values[name], ttls_ms[name])
+                for source, name in ((source, keys.delegation(source)) for source in sources)
+            },
+            stopped={
+                source: values[keys.executor_stopped_source(source)] is not None
+                for source in sources
+            },
+            positions={
+                symbol: position_state(symbol, snapshot, ledger, _list(state), now_epoch, baseline)
+                for symbol, snapshot, ledger, baseline in zip(
+                    symbols, snapshots, ledgers, books[2::3], strict=True
+                )
+            },
+            policy=read_policy(policy if isinstance(policy, dict) else {}, now_epoch),
+            lane_open=values[keys.MANUAL_LANE_ENABLED] == b"1"
+            and ttls_ms[keys.MANUAL_LANE_ENABLED] > 0,
+            permits={plan_id: values[keys.permit(plan_id)] for plan_id in plan_ids},
+        )
+
+    def permit(self, claim: Claim) -> Permit | None:
+        """The plan's permit if it was there as a string; a hash is found by looking again."""
+        value = self._current.permits.get(claim.plan.plan_id)
+        return None if value is None else parse_permit(value)
+
+    def is_done(self, claim: Claim) -> bool:
+        return self._current.done[claim.identity]
+
+    def observed(self, claim: Claim) -> Observed:
+        """What was seen for one of the plans of the last `look`."""
+        seen, plan = self._current, claim.plan
+        now_epoch, now_mono = self._wall(), self._monotonic()
+        position = seen.positions[plan.symbol]
+        mark = self._market.mark(plan.symbol)
+        if not isinstance(mark, Decimal) and isinstance(position, ObservedPosition):
+            mark = position.mark_price or mark
+        return Observed(
+            now_epoch=now_epoch,
+            position=position,
+            manual_lane_open=claim.lane is Lane.MANUAL and seen.lane_open,
+            delegation=seen.delegations[plan.source],
+            policy=seen.policy,
+            rules=self._market.rules(plan.symbol),
+            mark_price=mark,
+            source_stopped=seen.stopped[plan.source],
+            orders_last_minute=self._tape.orders_last_minute(plan.symbol, now_mono),
+            repeats=self._tape.repeats(plan, now_mono),
+        )
+
+    @property
+    def _current(self) -> _Seen:
+        if self._seen is None:
+            raise RuntimeError("look() comes first")
+        return self._seen
+
+
+def position_state(
+    symbol: str,
+    snapshot: list[bytes | None],
+    ledger: list[bytes | None],
+    snapshot_state: list[bytes | None],
+    now_epoch: float,
+    baseline: object = None,
+) -> PositionState:
+    """A snapshot; or, where the brain of positions saw the whole account without this symbol,
+    an observed zero. Never observed is neither."""
+    if all(value is None for value in snapshot):
+        return _absent_position(symbol, snapshot_state, now_epoch)
+    amount_text, mark_text, at_text = snapshot
+    try:
+        amount = parse_amount(_decode(amount_text))
+        observed_at = float(parse_number(_decode(at_text)))
+        mark = parse_number(_decode(mark_text)) if mark_text else None
+    except (InvalidNumberError, UnicodeDecodeError):
+        return Unknown("malformed snapshot")
+    age_s = now_epoch - observed_at
+    if age_s > SNAPSHOT_STALE_S or age_s < -SNAPSHOT_STALE_S:
+        return Stale(age_s)
+    own = _younger_own_amount(ledger, baseline, observed_at)
+    return ObservedPosition(amount, mark or None, age_s, own)
+
+
+def _younger_own_amount(
+    ledger: list[bytes | None], baseline: object, observed_at: float
+) -> Decimal | None:
+    """What our books say, if a fill of ours is younger than the observation: our own fills,
+    and beside them what P3.3 found on the account that they do not explain."""
+    amount, updated_at = ledger
+    try:
+        if float(parse_number(_decode(updated_at))) <= observed_at:
+            return None
+        beside = parse_amount(baseline.decode()) if isinstance(baseline, bytes) else Decimal(0)
+        return parse_amount(_decode(amount)) + beside
+    except (InvalidNumberError, UnicodeDecodeError):
+        return None
+
+
+def _absent_position(
+    symbol: str, snapshot_state: list[bytes | None], now_epoch: float
+) -> PositionState:
+    at_text, symbols_text = snapshot_state
+    if at_text is None or symbols_text is None:
+        return Unknown("never observed")
+    try:
+        age_s = now_epoch - float(parse_number(_decode(at_text)))
+        held = json.loads(symbols_text)
+    except (InvalidNumberError, ValueError):
+        return Unknown("malformed snapshot state")
+    if not isinstance(held, list) or symbol in held:
+        return Unknown("its snapshot is missing")
+    if not -SNAPSHOT_STALE_S <= age_s <= SNAPSHOT_STALE_S:
+        return Stale(age_s)
+    return ObservedPosition(Decimal(0), None, age_s)
+
+
+def _delegation(value: Any, ttl_ms: Any) -> Delegation | None:
+    if not isinstance(value, bytes) or not isinstance(ttl_ms, int):
+        return None
+    return parse_delegation(value, ttl_ms)
+
+
+def _decode(value: bytes | None) -> str:
+    return "" if value is None else value.decode()
+
+
+def _list(value: Any) -> list[bytes | None]:
+    """The answer of HMGET; an error (wrong type) reads as malformed, not as absent."""
+    return value if isinstance(value, list) else [b"?", b"?", b"?"]
+
+
+def _raise_unless_wrong_type(answers: list[Any]) -> None:
+    for answer in answers:
+        if isinstance(answer, Exception) and not str(answer).startswith("WRONGTYPE"):
+            raise answer

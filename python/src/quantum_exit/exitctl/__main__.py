@@ -1,0 +1,5 @@
+import sys
+
+from quantum_exit.exitctl.main import main
+
+sys.exit(main())

@@ -1,0 +1,60 @@
+"""`exitctl proof`: run proofs, print them, raise an alert for a FAIL."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import redis
+
+from quantum_exit.alerts.publish import AlertType, Severity, publish_alert
+from quantum_exit.exitctl.context import CommandError, Context
+from quantum_exit.proofs import apply, deployment, executor, exitbrain, text, watch
+from quantum_exit.proofs.model import Expect, Proof, Verdict, overall
+
+Runner = Callable[[redis.Redis, Mapping[str, str], Expect], Proof]
+
+PROOFS: Final[Mapping[str, tuple[str, Runner]]] = {
+    "exitbrain": (exitbrain.TITLE, exitbrain.run),
+    "executor": (executor.TITLE, executor.run),
+    "apply": (apply.TITLE, apply.run),
+    "watch": (watch.TITLE, watch.run),
+    "host": (deployment.TITLE, deployment.run),
+}
+
+
+def run(context: Context, name: str, expect: str) -> int:
+    names = list(PROOFS) if name == "all" else [name]
+    proofs = [_run_one(context, each, Expect(expect)) for each in names]
+    verdict = overall(proofs)
+    body = "\n\n".join(text.render(proof) for proof in proofs)
+    if len(proofs) == 1:
+        context.emit(text.document(proofs[0]), body)
+    else:
+        document = {
+            "verdict": str(verdict),
+            "exit_code": verdict.exit_code,
+            "proofs": [text.document(proof) for proof in proofs],
+        }
+        context.emit(document, f"{body}\n\nALL PROOFS: {verdict}")
+    return verdict.exit_code
+
+
+def _run_one(context: Context, name: str, expect: Expect) -> Proof:
+    title, runner = PROOFS[name]
+    try:
+        bus = context.redis()
+        proof = runner(bus, context.environ, expect)
+    except (CommandError, redis.RedisError) as error:
+        return Proof(name, title, time.time(), (), error=str(error))
+    if proof.verdict is Verdict.FAIL:
+        failed = [test for test in proof.tests if not test.passed]
+        details = {
+            "proof": name,
+            "passed": f"{proof.passed}/{len(proof.tests)}",
+            "failed": [test.name for test in failed],
+            "evidence": [line for test in failed for line in test.evidence][:20],
+        }
+        publish_alert(bus, AlertType.PROOF_FAILED, Severity.CRITICAL, details, time.time())
+    return proof

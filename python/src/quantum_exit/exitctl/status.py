@@ -1,0 +1,251 @@
+"""`exitctl status`: what holds right now, gathered from Redis, systemd and the host."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final, cast
+
+import redis
+
+from quantum_exit import keys
+from quantum_exit.brain.track import Track
+from quantum_exit.exitctl.context import CommandError, Context, say_error
+from quantum_exit.exitctl.status_view import render
+from quantum_exit.policy.reader import StalePolicy, ValidPolicy, parse_policy
+from quantum_exit.proofs import host, observe
+from quantum_exit.settings import exit_owner
+from quantum_exit.values import InvalidNumberError, Unknown, format_number, parse_amount
+
+GROUPS: Final = (
+    (keys.EXIT_INTENT, keys.GROUP_APPLY),
+    (keys.APPLY_PLAN, keys.GROUP_EXECUTOR),
+    (keys.APPLY_PLAN, keys.GROUP_PERMITS),
+    (keys.APPLY_PLAN_MANUAL, keys.GROUP_EXECUTOR_MANUAL),
+    (keys.APPLY_PLAN_MANUAL, keys.GROUP_PERMITS),
+)
+PROOF_LOG: Final = "/var/log/quantum/exitbrain_proof.log"
+_PROOF_LOG_TAIL: Final = 16_384
+
+Document = dict[str, Any]
+
+
+def run(context: Context) -> int:
+    document: Document
+    try:
+        document = collect(context.redis(), context.environ)
+    except (CommandError, redis.RedisError) as error:
+        document = without_redis(context.environ, str(error))
+    context.emit(document, render(document))
+    if "redis_error" in document:
+        say_error(document["redis_error"])
+        return 3
+    return 0
+
+
+def without_redis(environ: Mapping[str, str], error: str) -> Document:
+    """What can be seen when Redis cannot."""
+    place = observe.file_place(environ.get("QUANTUM_KILL_FILE", "").strip())
+    return {
+        "redis_error": error,
+        "kill_switch": {"on": True, "places": [_place(place)], "why": "Redis does not answer"},
+        "units": _units(),
+    }
+
+
+def collect(client: redis.Redis, environ: Mapping[str, str]) -> Document:
+    """Raises redis.RedisError."""
+    now_epoch = time.time()
+    beats = observe.read_beats(client, now_epoch)
+    places = observe.kill_places(client, environ, beats)
+    mode = observe.brain_mode(beats["exitbrain"])
+    return {
+        "time_epoch": now_epoch,
+        "owner": exit_owner(environ),
+        "mode": (
+            {"state": "UNKNOWN", "why": [mode.why]}
+            if isinstance(mode, Unknown)
+            else {"state": str(mode.state), "why": list(mode.against)}
+        ),
+        "kill_switch": {
+            "on": any(place.blocks for place in places),
+            "places": [_place(place) for place in places],
+        },
+        "services": {name: _service(beat) for name, beat in beats.items()},
+        "units": _units(),
+        "positions": _positions(client, now_epoch),
+        "open_plans": _open_plans(client, now_epoch),
+        "pending": _pending(client),
+        "policy": _policy(client, now_epoch),
+        "manual_lane": manual_lane(client),
+        "delegations": delegations(client),
+        "holds": [
+            key.removeprefix(keys.reconcile_hold(""))
+            for key in scan(client, keys.reconcile_hold("*"))
+        ],
+        "last_proof": last_proof(PROOF_LOG),
+    }
+
+
+def _place(place: observe.Place) -> Document:
+    return {"name": place.name, "state": str(place.word), "why": place.why}
+
+
+def _service(beat: observe.Beat | Unknown) -> Document:
+    if isinstance(beat, Unknown):
+        return {"ready": False, "fresh": False, "age_s": None, "status": beat.why}
+    return {
+        "ready": beat.ready and beat.fresh,
+        "fresh": beat.fresh,
+        "age_s": round(beat.age_s, 3),
+        "status": beat.status,
+        "pid": beat.pid,
+        "cycle": beat.fields.get("cycle"),
+        "unprotected_total_s": beat.fields.get("unprotected_total_s"),
+    }
+
+
+def _units() -> Document | None:
+    """None without systemd."""
+    if not host.has_systemd():
+        return None
+    states = host.read_units(host.UNITS.values())
+    if isinstance(states, Unknown):
+        return {"error": states.why}
+    return {
+        service: {
+            "active": states[unit].active,
+            "sub": states[unit].sub,
+            "restarts": states[unit].restarts,
+        }
+        for service, unit in host.UNITS.items()
+    }
+
+
+def scan(client: redis.Redis, pattern: str) -> list[str]:
+    return sorted(cast("Iterable[str]", client.scan_iter(match=pattern, count=1000)))
+
+
+def _positions(client: redis.Redis, now_epoch: float) -> Document:
+    state = observe.read_hash(client, keys.SNAPSHOT_STATE)
+    age_s = _age_s(state.get("ts_epoch"), now_epoch)
+    tracks = observe.read_tracks(client)
+    rows = []
+    for key in scan(client, keys.snapshot("*")):
+        fields = observe.read_hash(client, key)
+        try:
+            amount = parse_amount(fields.get("position_amt", ""))
+        except InvalidNumberError:
+            amount = Decimal("NaN")
+        if amount == 0:
+            continue
+        symbol = key.removeprefix(keys.snapshot(""))
+        rows.append(
+            {
+                "symbol": symbol,
+                **{name: fields.get(name, "?") for name in ("side", "position_amt", "entry_price")},
+                **{name: fields.get(name, "?") for name in ("mark_price", "unrealized_pnl")},
+                "age_s": _age_s(fields.get("ts_epoch"), now_epoch),
+                "guard": _guard(tracks.get(symbol), now_epoch),
+            }
+        )
+    return {"read_age_s": age_s, "rows": rows}
+
+
+def _guard(track: Track | None, now_epoch: float) -> Document | None:
+    """What the Exit Brain holds for a position; None when it does not know the position."""
+    if track is None:
+        return None
+    rules = track.rules
+    return {
+        "stop": format_number(rules.stop),
+        "rule": str(rules.stop_rule),
+        "closing": str(rules.closing) if rules.closing else None,
+        "open_for_s": round(now_epoch - rules.opened_epoch, 1),
+        "unprotected_s": track.unprotected_s,
+    }
+
+
+def _age_s(text: str | None, now_epoch: float) -> float | None:
+    try:
+        return round(now_epoch - float(text or ""), 3)
+    except ValueError:
+        return None
+
+
+def _open_plans(client: redis.Redis, now_epoch: float) -> list[Document]:
+    plans: list[Document] = []
+    for field, text in sorted(observe.read_hash(client, keys.EXECUTOR_OPEN).items()):
+        grant = observe.load_json(text)
+        if not isinstance(grant, dict):
+            plans.append({"field": field, "state": "unreadable"})
+            continue
+        names = ("plan_id", "source", "symbol", "side", "type", "qty", "client_order_id", "state")
+        signed_ms = grant.get("timestamp_ms")
+        age_s = now_epoch - signed_ms / 1000 if isinstance(signed_ms, int | float) else None
+        plans.append({**{name: grant.get(name) for name in names}, "age_s": age_s})
+    return plans
+
+
+def _pending(client: redis.Redis) -> list[Document]:
+    rows = []
+    for stream, group in GROUPS:
+        try:
+            summary = client.xpending(stream, group)
+        except redis.ResponseError as error:
+            missing = "NOGROUP" in str(error)
+            rows.append({"stream": stream, "group": group, "pending": None, "missing": missing})
+            continue
+        rows.append({"stream": stream, "group": group, "pending": summary["pending"]})
+    return rows
+
+
+def _policy(client: redis.Redis, now_epoch: float) -> Document:
+    policy = parse_policy(observe.read_hash(client, keys.POLICY_CURRENT), now_epoch)
+    if isinstance(policy, ValidPolicy):
+        left_s = policy.view.valid_until_epoch - now_epoch
+        return {"state": "valid", "version": policy.view.version, "left_s": round(left_s)}
+    if isinstance(policy, StalePolicy):
+        return {
+            "state": "STALE",
+            "version": policy.view.version,
+            "expired_for_s": round(policy.expired_for_s),
+        }
+    return {"state": "UNKNOWN", "why": policy.why}
+
+
+def manual_lane(client: redis.Redis) -> Document:
+    value = observe.read_text(client, keys.MANUAL_LANE_ENABLED)
+    ttl_s = client.ttl(keys.MANUAL_LANE_ENABLED)
+    return {"on": value == "1" and ttl_s > 0, "ttl_s": max(ttl_s, 0)}
+
+
+def delegations(client: redis.Redis) -> list[Document]:
+    rows = []
+    for key in scan(client, keys.delegation("*")):
+        content = observe.load_json(observe.read_text(client, key))
+        source = key.removeprefix(keys.delegation(""))
+        symbol = content.get("symbol") if isinstance(content, dict) else None
+        ttl_s = client.ttl(key)
+        why = str(content.get("reason", "")) if isinstance(content, dict) else ""
+        rows.append({"source": source, "symbol": symbol or "all", "ttl_s": ttl_s, "why": why})
+    return rows
+
+
+def last_proof(path: str) -> Document | None:
+    """The last verdict in the log of the proof's timer, and when the log was written.
+    None when there is no log or no verdict in it."""
+    try:
+        with Path(path).open("rb") as log:
+            size = log.seek(0, 2)
+            log.seek(max(size - _PROOF_LOG_TAIL, 0))
+            tail = log.read().decode(errors="replace")
+        age_s = time.time() - Path(path).stat().st_mtime
+    except OSError:
+        return None
+    verdicts = [line for line in tail.splitlines() if line.startswith("FINAL VERDICT:")]
+    if not verdicts:
+        return None
+    return {"verdict": verdicts[-1].removeprefix("FINAL VERDICT:").strip(), "age_s": round(age_s)}

@@ -1,0 +1,1 @@
+"""The exit rules: pure functions in exact decimals. No clock, no network, no environment."""

@@ -1,0 +1,93 @@
+"""Every Redis name of the system, in one place.
+
+The upper part is fixed: other systems and operators rely on these names. The lower
+part is ours, and free to change between releases.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# --- fixed names -------------------------------------------------------------------
+EXIT_INTENT: Final = "quantum:stream:exit.intent"
+EXIT_SHADOW: Final = "quantum:stream:exit.shadow"
+APPLY_PLAN: Final = "quantum:stream:apply.plan"
+APPLY_PLAN_MANUAL: Final = "quantum:stream:apply.plan.manual"
+APPLY_RESULT: Final = "quantum:stream:apply.result"
+ALERTS: Final = "quantum:stream:alerts"
+POLICY_UPDATE: Final = "quantum:stream:policy.update"
+POLICY_AUDIT: Final = "quantum:stream:policy.audit"
+
+POLICY_CURRENT: Final = "quantum:policy:current"
+KILL_SWITCH: Final = "quantum:kill_switch"
+MANUAL_LANE_ENABLED: Final = "quantum:manual_lane:enabled"
+EXECUTOR_METRICS: Final = "quantum:metrics:intent_executor"
+EXITBRAIN_CONTROL: Final = "quantum:ops:exitbrain:control"
+
+GROUP_EXECUTOR: Final = "intent_executor"
+GROUP_EXECUTOR_MANUAL: Final = "intent_executor_manual"
+GROUP_PERMITS: Final = "position_state_brain"
+
+
+def permit(plan_id: str) -> str:
+    return f"quantum:permit:p33:{plan_id}"
+
+
+def snapshot(symbol: str) -> str:
+    return f"quantum:position:snapshot:{symbol}"
+
+
+def ledger(symbol: str) -> str:
+    return f"quantum:position:ledger:{symbol}"
+
+
+def delegation(source: str) -> str:
+    return f"quantum:delegation:{source}"
+
+
+# --- names of our own --------------------------------------------------------------
+GROUP_APPLY: Final = "apply_layer"
+
+PERMIT_READY_CHANNEL: Final = "quantum:permit:ready"
+"""Pub/sub: the plan_id of a permit that was just written. It only speeds things up."""
+
+BRAIN_ENV_KILL: Final = "quantum:exitbrain:env_kill"
+"""`true` when the brain's env kill switch was active as of its last start."""
+
+EXECUTOR_OPEN: Final = "quantum:executor:open"
+"""Hash of open grants: intentions written before a send and not settled yet."""
+
+SNAPSHOT_STATE: Final = "quantum:permits:snapshot_state"
+"""Hash: when P3.3 last read the exchange (`ts_epoch`) and which symbols had a position
+(`symbols`, JSON list). It tells "no position" from "never observed"."""
+
+
+def position_baseline(symbol: str) -> str:
+    """Hash of P3.3, field `amount`: what of a position our own fills do not explain."""
+    return f"quantum:permits:baseline:{symbol}"
+
+
+def heartbeat(service: str) -> str:
+    """`service`: exitbrain, apply_layer, position_state or intent_executor."""
+    return f"quantum:heartbeat:{service}"
+
+
+def reconcile_hold(symbol: str) -> str:
+    return f"quantum:reconcile:hold:{symbol}"
+
+
+def reconcile_request(symbol: str) -> str:
+    return f"quantum:reconcile:request:{symbol}"
+
+
+def executor_done(identity: str) -> str:
+    return f"quantum:executor:done:{identity}"
+
+
+def executor_intent_used(intent_id: str) -> str:
+    return f"quantum:executor:intent_used:{intent_id}"
+
+
+def executor_stopped_source(source: str) -> str:
+    """Set when a source repeated the same order too often; a person deletes it to re-arm."""
+    return f"quantum:executor:stopped:{source}"

@@ -1,0 +1,173 @@
+"""What the exchange itself says: the account, and whether our last order is in its books."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final, cast
+
+import redis
+
+from quantum_exit import keys
+from quantum_exit.binance.client import Client, ClientFactory
+from quantum_exit.binance.errors import ReadFailed
+from quantum_exit.binance.model import Credentials, OrderNotFound, Position
+from quantum_exit.brain.track import Track
+from quantum_exit.proofs import host, observe
+from quantum_exit.proofs.model import Check, Outcome
+from quantum_exit.settings import ConfigError, ExchangeSettings
+from quantum_exit.values import (
+    InvalidNumberError,
+    PositionSide,
+    Unknown,
+    format_number,
+    parse_number,
+)
+
+TIMEOUT_S: Final = 5.0
+EXECUTOR_ENV_FILE: Final = "/etc/quantum/intent-executor.env"
+_SHOWN: Final = 20
+_ADOPTION_S: Final = 3.0
+_POLL_S: Final = 0.05
+_PAGE: Final = 500
+_LOOK_BACK: Final = 20_000
+
+
+def make_client(environ: Mapping[str, str]) -> Client | Unknown:
+    """A client with the credentials of this process. Unknown when they are not set right."""
+    try:
+        settings = ExchangeSettings.from_environ(environ)
+        credentials = Credentials(settings.api_key, settings.api_secret)
+    except (ConfigError, ValueError) as error:
+        return Unknown(str(error))
+    return ClientFactory(credentials, settings.base_url, timeout_s=TIMEOUT_S).make()
+
+
+def account_test(client: Client | Unknown, bus: redis.Redis, environ: Mapping[str, str]) -> Check:
+    """Signed reads of balance, positions and open orders; each position has its stop."""
+    name, key = "Exchange reachable with balance, positions and open orders", "exchange"
+    if isinstance(client, Unknown):
+        return Check(key, name, Outcome.FAIL, (client.why,), critical=True)
+    try:
+        balances = client.balances()
+        positions = [position for position in client.positions() if position.amount]
+        orders = client.open_orders()
+        stops = client.open_algo_orders()
+    except ReadFailed as error:
+        return Check(key, name, Outcome.FAIL, (str(error),), critical=True)
+    held = [f"{b.asset} {format_number(b.wallet)}" for b in balances if b.wallet]
+    bare = _without_stop(positions, bus)
+    evidence = [
+        f"balance: {', '.join(held) or 'none: an empty account is no answer to rely on'}",
+        *(_told(position, position.symbol in bare) for position in positions[:_SHOWN]),
+        f"{len(positions)} position(s), {len(orders)} open order(s), {len(stops)} resting stop(s)",
+    ]
+    if bare:
+        evidence.append(f"without a stop in the Exit Brain: {', '.join(sorted(bare))}")
+    if shares_trading_key(environ):
+        evidence.append("⚠️ the readers use the trading key: give them a key pair of their own")
+    outcome = Outcome.PASS if held and not bare else Outcome.FAIL
+    return Check(key, name, outcome, tuple(evidence), critical=True)
+
+
+def shares_trading_key(environ: Mapping[str, str]) -> bool:
+    """Whether our own key is the executor's, as far as its file may be read. The exchange
+    itself tells only what the account may do, not the key."""
+    theirs = host.read_env_file(EXECUTOR_ENV_FILE)
+    ours = environ.get("BINANCE_API_KEY", "")
+    return isinstance(theirs, dict) and theirs.get("BINANCE_API_KEY") == ours
+
+
+def _told(position: Position, bare: bool) -> str:
+    what = f"{position.symbol} {format_number(position.amount)}"
+    at = f"at {format_number(position.entry_price)}, mark {format_number(position.mark_price)}"
+    return f"position: {what} {at}{', NO STOP' if bare else ''}"
+
+
+def _without_stop(positions: Sequence[Position], bus: redis.Redis) -> set[str]:
+    """Symbols whose position the brain does not guard, after it had time to take it up."""
+    deadline = time.monotonic() + _ADOPTION_S
+    while True:
+        tracks = observe.read_tracks(bus)
+        bare = {p.symbol for p in positions if not _guarded(p, tracks.get(p.symbol))}
+        if not bare or time.monotonic() > deadline:
+            return bare
+        time.sleep(_POLL_S)
+
+
+def _guarded(position: Position, track: Track | None) -> bool:
+    return track is not None and track.rules.side is PositionSide.of(position.amount)
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutedResult:
+    """The newest result of ours that filled something."""
+
+    plan_id: str
+    symbol: str
+    order_id: str
+    client_order_id: str
+    filled_qty: Decimal
+    timestamp: str
+
+
+def last_executed(client: redis.Redis) -> ExecutedResult | None:
+    """From the newest entries backwards; None when nothing was executed lately."""
+    end, looked_at = "+", 0
+    while looked_at < _LOOK_BACK:
+        page = cast("list[Any]", client.xrevrange(keys.APPLY_RESULT, max=end, count=_PAGE))
+        for _, fields in page:
+            found = _executed(fields)
+            if found:
+                return found
+        if len(page) < _PAGE:
+            return None
+        looked_at += len(page)
+        end = f"({page[-1][0]}"
+    return None
+
+
+def _executed(fields: Mapping[str, str]) -> ExecutedResult | None:
+    try:
+        filled = parse_number(fields.get("filled_qty", ""))
+    except InvalidNumberError:
+        return None
+    if fields.get("executed") != "true" or not filled:
+        return None
+    return ExecutedResult(
+        plan_id=fields.get("plan_id", ""),
+        symbol=fields.get("symbol", ""),
+        order_id=fields.get("order_id", ""),
+        client_order_id=fields.get("client_order_id", ""),
+        filled_qty=filled,
+        timestamp=fields.get("timestamp", ""),
+    )
+
+
+def history_test(client: Client | Unknown, bus: redis.Redis) -> Check:
+    """The last order we say was executed, as it stands in the exchange's own books."""
+    name, key = "Order history: our last executed order is in the exchange's books", "history"
+    last = last_executed(bus)
+    if last is None:
+        return Check(key, name, Outcome.INFO, ("no order was executed yet",))
+    if isinstance(client, Unknown):
+        return Check(key, name, Outcome.FAIL, (client.why,))
+    ours = f"plan {last.plan_id}: {last.symbol} filled {format_number(last.filled_qty)}"
+    try:
+        order = client.query_order(last.symbol, last.client_order_id)
+    except (ReadFailed, ValueError) as error:
+        return Check(key, name, Outcome.FAIL, (ours, str(error)))
+    if isinstance(order, OrderNotFound):
+        evidence = (ours, f"the exchange knows no order {last.client_order_id}")
+        return Check(key, name, Outcome.FAIL, evidence)
+    theirs = (
+        f"exchange: order {order.order_id} {order.side} {order.type} "
+        f"reduceOnly={str(order.reduce_only).lower()} {order.status}, "
+        f"filled {format_number(order.executed_qty)}"
+    )
+    same = str(order.order_id) == last.order_id and order.executed_qty == last.filled_qty
+    outcome = Outcome.PASS if same else Outcome.FAIL
+    note = () if same else (f"they differ: our result says order {last.order_id}",)
+    return Check(key, name, outcome, (ours, theirs, *note))

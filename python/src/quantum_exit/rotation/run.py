@@ -1,0 +1,251 @@
+"""The three rotations, and what the last run left behind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from quantum_exit.rotation import files
+from quantum_exit.rotation.acl import MAINTENANCE, Accounts
+from quantum_exit.rotation.errors import RotationError
+from quantum_exit.rotation.exchange_keys import NOT_CHECKED, Pair, Standing, standing, still_valid
+from quantum_exit.rotation.journal import Entry, Journal, Kind, Phase
+from quantum_exit.rotation.kinds import TRADER, Change, EnvFiles, Keys
+from quantum_exit.rotation.rebind import variables
+from quantum_exit.rotation.services import Condition, Host
+from quantum_exit.rotation.transaction import Report, Step, Steps, Transaction, nothing
+from quantum_exit.settings import ConfigError, base_url, is_testnet
+
+LOCK_TIMEOUT_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked for. `given`: new exchange keys, by api_key, api_secret, read_api_key and
+    read_api_secret; empty to take those of the source of truth."""
+
+    kind: Kind
+    environment: str
+    given: Mapping[str, str] = field(default_factory=dict, repr=False)
+    check_only: bool = False
+    signing_overlap_s: float = 65.0
+    directory: Path = Path("/etc/quantum")
+    acl_file: Path = Path("/etc/redis/quantum.acl")
+
+
+class Rotation:
+    def __init__(self, request: Request, report: Report) -> None:
+        self._request = request
+        self._report = report
+        self._files = EnvFiles(request.directory, request.environment)
+        self._journal = Journal(request.directory)
+        self._host = Host(request.directory)
+        self._transaction = Transaction(self._journal, self._host, report)
+
+    def run(self) -> None:
+        """Raises RotationError; what it says also tells in what state the host is."""
+        rotate = {
+            Kind.EXCHANGE: self._exchange,
+            Kind.SIGNING: self._signing,
+            Kind.REDIS: self._redis,
+        }[self._request.kind]
+        with files.exclusive(self._request.directory, LOCK_TIMEOUT_S):
+            self._recover()
+            rotate()
+
+    # What the last run left behind
+
+    def _recover(self) -> None:
+        entry = self._journal.load()
+        if entry is None:
+            return
+        left = f"a rotation ({entry.kind}) was cut off when it was {entry.phase}"
+        if self._request.check_only:
+            raise RotationError(f"{left}: the next run without --check finishes or undoes it")
+        self._report.changed = True
+        self._report.say(left)
+        if entry.phase is Phase.OVERLAP:
+            self._end_overlap(entry)
+        elif entry.phase is Phase.PROVEN:
+            self._complete(entry)
+            self._report.say("finished it")
+        elif entry.kind is Kind.EXCHANGE and self._only_new_works(entry):
+            self._report.say("the old key does not work any more: going on with the new one")
+            self._complete(self._transaction.go_on(entry, Steps()))
+        else:
+            self._transaction.undo(entry, self._tidy(entry.kind))
+
+    def _only_new_works(self, entry: Entry) -> bool:
+        if TRADER not in entry.names:
+            return False
+        old, new = (
+            Keys.trading(variables(text, TRADER))
+            for text in (self._journal.old(TRADER), self._journal.new(TRADER))
+        )
+        return still_valid(old, self._url()) is False and still_valid(new, self._url()) is True
+
+    def _complete(self, entry: Entry) -> None:
+        """From PROVEN to the end."""
+        if entry.kind is not Kind.SIGNING:
+            self._transaction.finish(self._tidy(entry.kind))
+            return
+        until = time.time() + self._request.signing_overlap_s
+        overlap = self._journal.enter(replace(entry, phase=Phase.OVERLAP, until_epoch=until))
+        self._journal.forget_texts()
+        self._end_overlap(overlap)
+
+    # Exchange keys
+
+    def _exchange(self) -> None:
+        old = self._files.keys_in_use()
+        keys, values = self._files.keys_in_source(self._request.given)
+        account = self._prove_keys(keys)
+        self._prove_same_account(keys, old, account)
+        for text in NOT_CHECKED:
+            self._report.say(f"not checked: {text}")
+        change = self._files.exchange_change(keys, values)
+        before = self._begin(change)
+        if before is None:
+            return
+        steps = Steps(check=lambda: self._check_again(keys))
+        self._complete(self._transaction.run(Kind.EXCHANGE, change, before, steps))
+        self._tell_old(keys, old)
+
+    def _url(self) -> str:
+        environ = self._host.environ(TRADER)
+        try:
+            return base_url(environ, testnet=is_testnet(environ))
+        except ConfigError as error:
+            raise RotationError(f"{TRADER}: {error}") from None
+
+    def _ask(self, pair: Pair, name: str) -> Standing:
+        try:
+            return standing(pair, self._url())
+        except RotationError as error:
+            raise RotationError(f"the {name} key: {error}") from None
+
+    def _prove_keys(self, keys: Keys) -> str:
+        """The account they belong to. Nothing is changed yet."""
+        trade = self._check_trading(keys)
+        self._report.say("the trading key is accepted and may trade")
+        if keys.read == keys.trade:
+            self._report.say("the readers share the trading key: better give them their own")
+            return trade.account
+        read = self._ask(keys.read, "reading")
+        if read.account != trade.account:
+            raise RotationError("the reading key belongs to another account than the trading key")
+        rights = "MAY TRADE: take that right from it" if read.key_may_trade else "may not trade"
+        self._report.say(f"the reading key is accepted and {rights}")
+        return trade.account
+
+    def _check_trading(self, keys: Keys) -> Standing:
+        trade = self._ask(keys.trade, "trading")
+        if not trade.account_may_trade:
+            raise RotationError("the trading key: its account may not trade (canTrade is false)")
+        if not trade.key_may_trade:
+            raise RotationError("the trading key may not trade: enable futures for it")
+        return trade
+
+    def _check_again(self, keys: Keys) -> None:
+        self._check_trading(keys)
+        self._ask(keys.read, "reading")
+
+    def _prove_same_account(self, keys: Keys, old: Keys, account: str) -> None:
+        if keys.trade == old.trade:
+            return
+        try:
+            theirs = self._ask(old.trade, "old").account
+        except RotationError:
+            self._report.say("not checked: whether it is the same account; the old key is dead")
+            return
+        if theirs != account:
+            raise RotationError("the new key belongs to another account than the one in use")
+
+    def _tell_old(self, keys: Keys, old: Keys) -> None:
+        for name, pair, now in (
+            ("trading", old.trade, (keys.trade, keys.read)),
+            ("reading", old.read, (keys.trade, keys.read, old.trade)),
+        ):
+            if pair in now:
+                continue
+            self._report.say(
+                {
+                    True: f"the old {name} key is STILL VALID: revoke it at the exchange",
+                    False: f"the old {name} key is not valid any more",
+                    None: f"whether the old {name} key is still valid could not be asked",
+                }[still_valid(pair, self._url())]
+            )
+
+    # Signing keys
+
+    def _signing(self) -> None:
+        change = self._files.signing_change()
+        before = self._begin(change)
+        if before is not None:
+            self._complete(self._transaction.run(Kind.SIGNING, change, before, Steps()))
+
+    def _end_overlap(self, entry: Entry) -> None:
+        left_s = max(0.0, min(entry.until_epoch - time.time(), self._request.signing_overlap_s))
+        self._report.say(f"both signing keys are accepted for {left_s:.0f} s more")
+        time.sleep(left_s)
+        change = self._files.narrowing_change()
+        for name, text in change.new.items():
+            files.write(self._request.directory / name, text)
+        self._host.run_what_lies_on_disk(entry.before)
+        self._host.prove(entry.before)
+        self._journal.close()
+        self._report.say("proven; the old signing key is not accepted any more")
+
+    # Passwords of Redis
+
+    def _redis(self) -> None:
+        change, new = self._files.redis_change()
+        before = self._begin(change)
+        if before is None:
+            return
+        accounts, old = self._accounts(), self._files.passwords()
+
+        def prepare() -> None:
+            both = {user: (old[user], password) for user, password in new.items()}
+            accounts.accept(both, old[MAINTENANCE])
+            for user, password in new.items():
+                accounts.check(user, password)
+            self._report.say(f"Redis takes the old and the new passwords of {len(new)} users")
+
+        steps = Steps(prepare=prepare, tidy=self._tidy(Kind.REDIS))
+        self._complete(self._transaction.run(Kind.REDIS, change, before, steps))
+        self._report.say("Redis takes the new passwords alone")
+
+    def _accounts(self) -> Accounts:
+        return Accounts(self._request.acl_file, self._files.redis_address())
+
+    def _tidy(self, kind: Kind) -> Step:
+        """For Redis: each user has the password in its file, and no other."""
+
+        def narrow() -> None:
+            present = self._files.passwords()
+            words = {user: (password,) for user, password in present.items()}
+            self._accounts().accept(words, present[MAINTENANCE])
+
+        return narrow if kind is Kind.REDIS else nothing
+
+    def _begin(self, change: Change) -> Condition | None:
+        """How the host is. None when it is only looked at, or nothing has to be switched: then
+        the services run what lies on disk, proven."""
+        if self._request.check_only:
+            self._report.changed = self._report.changed or bool(change.new)
+            names = ", ".join(change.new)
+            self._report.say(f"would replace {names}" if names else "no file would change")
+            return None
+        before = self._host.condition()
+        if change.new:
+            self._report.changed = True
+            return before
+        restarted = self._host.run_what_lies_on_disk(before)
+        self._report.changed = self._report.changed or bool(restarted)
+        self._host.prove(before)
+        self._report.say(f"the env files hold these keys already; proven, {before.expect}")
+        return None

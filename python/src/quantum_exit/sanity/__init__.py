@@ -1,0 +1,1 @@
+"""What is known of positions, and the rules by which P3.3 permits or refuses a plan. Pure."""

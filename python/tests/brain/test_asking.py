@@ -1,0 +1,260 @@
+"""Which intents go out, for what reason, how often, and what survives."""
+
+from decimal import Decimal
+from itertools import pairwise
+
+from quantum_exit import keys
+from quantum_exit.messages import IntentAction
+from quantum_exit.signing import INTENT_FIELDS, Verifier
+from quantum_exit.values import PositionSide
+
+from .harness import OWNER, PUBLIC, Brain
+
+BTC = "BTCUSDT"
+
+
+def test_a_stop_that_is_crossed_becomes_a_signed_intent(brain: Brain) -> None:
+    brain.exchange.hold(BTC, "0.5", "100")
+    brain.cycle()
+    assert brain.intents == []
+    brain.price(BTC, "98")
+    brain.cycle()
+    (intent,) = brain.intents
+    assert intent.action is IntentAction.FULL_CLOSE
+    assert intent.side is PositionSide.LONG
+    assert (intent.quantity, intent.qty_fraction) == (Decimal("0.5"), 1)
+    assert intent.source == OWNER
+    verifier = Verifier({"EXITBRAIN_V3_5": PUBLIC})
+    assert verifier.verify(OWNER, intent.wire, INTENT_FIELDS)
+    assert abs(float(intent.ts_epoch) - brain.clock.now) < 0.001
+
+
+def test_a_short_is_stopped_above_its_entry(brain: Brain) -> None:
+    brain.exchange.hold(BTC, "-3", "100", mark="101.99")
+    brain.cycle()
+    assert brain.intents == []
+    brain.price(BTC, "102")
+    brain.cycle()
+    (intent,) = brain.intents
+    assert intent.side is PositionSide.SHORT
+    assert intent.quantity == 3
+
+
+def test_a_position_seen_for_the_first_time_below_its_stop_is_closed_at_once(brain: Brain) -> None:
+    brain.exchange.hold(BTC, "1", "100", mark="90")
+    brain.cycle()
+    assert len(brain.intents) == 1
+
+
+def test_a_level_closes_its_fraction_of_the_largest_size_once(brain: Brain) -> None:
+    levels = [{"pct": 3, "fraction": "0.5"}, {"pct": 6, "fraction": "0.25"}]
+    brain.policy({"default": {"stop_loss_pct": 2, "take_profits": levels}})
+    brain.exchange.hold(BTC, "3", "100", mark="103")
+    brain.cycle()
+    (first,) = brain.intents
+    assert first.action is IntentAction.PARTIAL_CLOSE
+    assert (first.quantity, first.qty_fraction) == (Decimal("1.5"), Decimal("0.5"))
+    brain.answer(first, filled="1.5")
+    brain.exchange.hold(BTC, "1.5", "100", mark="106")
+    brain.cycle(3)
+    _, second = brain.intents
+    assert second.quantity == Decimal("0.75")  # a quarter of 3
+
+
+def test_no_second_intent_while_one_is_in_flight(brain: Brain) -> None:
+    brain.exchange.hold(BTC, "1", "100", mark="95")
+    brain.cycle(30)
+    assert len(brain.intents) == 1
+
+
+def test_a_denied_exit_is_asked_for_again_with_growing_pauses(brain: Brain) -> None:
+    brain.exchange.hold(BTC, "1", "100", mark="95")
+    brain.cycle()
+    asked_at = [brain.clock.now]
+    while len(asked_at) < 8:
+        count = len(brain.intents)
+        brain.answer(brain.intents[-1], error="position_stale")
+        while len(brain.intents) == count:
+            brain.cycle(every_s=0.5)
+        asked_at.append(brain.clock.now)
+    # Half a second to read the answer, then the pause.
+    pauses = [later - earlier - 0.5 for earlier, later in pairwise(asked_at)]
+    assert [round(pause) for pause in pauses] == [1, 2, 4, 8, 16, 30, 30]
+    assert len({intent.intent_id for intent in brain.intents}) == 8
+    (alert,) = brain.alerts("UNPROTECTED_POSITION")
+    assert alert["attempts"] == 3
+    assert alert["last_error"] == "position_stale"
+
+
+def test_an_intent_without_a_result_is_given_up_after_its_lifetime(brain: Brain) -> None:
+    brain.exchange.hold(BTC, "1", "100", mark="95")
+    brain.cycle()
+    brain.cycle(every_s=61)
+    assert len(brain.intents) == 1
+    brain.cycle(3)
+    assert len(brain.intents) == 2
+
+
+def test_it_stops_asking_when_the_reason_is_gone(brain: Brain) -> None:
+    brain.exchange.hold(BTC, "1", "100", mark="98")
+    brain.cycle()
+    brain.answer(brain.intents[0], error="position_stale")
+    brain.price(BTC, "99")
+    brain.cycle(40)
+    assert len(brain.intents) == 1
+
+
+def test_a_close_that_filled_in_part_is_finished(brain: Brain) -> None:
+    brain.exchange.hold(BTC, "1", "100", mark="98")
+    brain.cycle()
+    brain.answer(brain.intents[0], filled="0.4")
+    brain.exchange.hold(BTC, "0.6", "100", mark="99")
+    brain.cycle(3)
+    assert [intent.quantity for intent in brain.intents] == [1, Decimal("0.6")]
+
+
+def test_an_executed_close_is_not_asked_for_again_before_the_exchange_shows_it(
+    brain: Brain,
+) -> None:
+    brain.exchange.hold(BTC, "1", "100", mark="98")
+    brain.cycle()
+    brain.answer(brain.intents[0], filled="1")
+    brain.cycle(every_s=0.3)
+    brain.exchange.hold(BTC, "0", "0")
+    brain.cycle(3)
+    assert len(brain.intents) == 1
+
+
+def test_a_level_that_rounds_to_nothing_is_left_alone(brain: Brain) -> None:
+    levels = [{"pct": 3, "fraction": "0.5"}]
+    brain.policy({"default": {"stop_loss_pct": 2, "take_profits": levels}})
+    brain.exchange.hold(BTC, "0.001", "100", mark="103")
+    brain.cycle()
+    brain.answer(brain.intents[0], error="quantity_below_step")
+    brain.cycle(60)
+    assert len(brain.intents) == 1
+    assert brain.alerts("UNPROTECTED_POSITION") == []
+
+
+def test_a_fill_that_is_told_after_the_next_attempt_went_out_still_counts(brain: Brain) -> None:
+    levels = [{"pct": 3, "fraction": "0.5"}]
+    brain.policy({"default": {"stop_loss_pct": 2, "take_profits": levels}})
+    brain.exchange.hold(BTC, "2", "100", mark="103")
+    brain.cycle()
+    brain.cycle(every_s=63)
+    brain.cycle(2)
+    first, second = brain.intents
+    brain.answer(first, filled="1")
+    brain.exchange.hold(BTC, "1", "100", mark="103")
+    brain.cycle()
+    brain.answer(second, error="position_stale")
+    brain.cycle(60)
+    assert len(brain.intents) == 2
+
+
+def test_no_level_is_taken_while_the_whole_is_being_closed(brain: Brain) -> None:
+    levels = [{"pct": 3, "fraction": "0.5"}]
+    brain.policy({"default": {"stop_loss_pct": 2, "take_profits": levels}})
+    brain.exchange.hold(BTC, "2", "100", mark="97")
+    brain.cycle()
+    brain.price(BTC, "104")
+    brain.cycle(3)
+    assert [intent.action for intent in brain.intents] == [IntentAction.FULL_CLOSE]
+
+
+def test_state_survives_a_kill_and_the_intent_in_flight_is_not_repeated(brain: Brain) -> None:
+    trailing = {"stop_loss_pct": 5, "trailing_start_pct": 2, "trailing_distance_pct": 1}
+    brain.policy({"default": trailing})
+    brain.exchange.hold(BTC, "1", "100")
+    brain.cycle()
+    brain.price(BTC, "110")
+    brain.cycle()
+    brain.restart()
+    brain.price(BTC, "108.9")
+    brain.cycle()
+    (intent,) = brain.intents
+    assert intent.reason.startswith("TRAILING_STOP")
+    brain.restart()
+    brain.cycle(5)
+    assert brain.intents == [intent]
+
+
+def test_a_flushed_redis_loses_neither_the_highest_price_nor_what_is_in_flight(
+    brain: Brain,
+) -> None:
+    brain.exchange.hold(BTC, "1", "100", mark="97")
+    brain.exchange.hold("ETHUSDT", "1", "100")
+    brain.cycle()
+    brain.redis.flushall()
+    brain.switch(active=False)
+    brain.cycle()
+    brain.restart()
+    brain.cycle(3)
+    assert brain.intents == []
+    assert brain.redis.get(keys.BRAIN_ENV_KILL) == "false"
+
+
+def test_a_position_that_turned_round_unseen_starts_anew(brain: Brain) -> None:
+    brain.exchange.hold(BTC, "1", "100")
+    brain.cycle()
+    brain.exchange.hold(BTC, "-1", "90", mark="91")
+    brain.cycle()
+    assert brain.intents == []
+    brain.price(BTC, "91.8")
+    brain.cycle()
+    assert [intent.side for intent in brain.intents] == [PositionSide.SHORT]
+
+
+def test_a_position_that_grows_keeps_its_stop(brain: Brain) -> None:
+    brain.exchange.hold(BTC, "1", "100")
+    brain.cycle()
+    brain.exchange.hold(BTC, "2", "98.5", mark="97.9")
+    brain.cycle()
+    (intent,) = brain.intents
+    assert "threshold=98" in intent.reason
+    assert intent.quantity == 2
+
+
+def test_a_position_closed_and_reopened_larger_between_two_looks_starts_anew(
+    brain: Brain,
+) -> None:
+    trailing = {"stop_loss_pct": 2, "trailing_start_pct": 2, "trailing_distance_pct": 1}
+    brain.policy({"default": trailing})
+    brain.exchange.hold(BTC, "1", "100", mark="110")
+    brain.cycle()
+    brain.price(BTC, "108")
+    brain.cycle()
+    brain.answer(brain.intents[0], filled="1")
+    brain.result("bridge", BTC, "BUY", "2")
+    brain.exchange.hold(BTC, "2", "107.5")
+    brain.cycle(5)
+    assert len(brain.intents) == 1  # the new one's stop lies at 105.35
+    brain.price(BTC, "105.3")
+    brain.cycle()
+    assert brain.intents[1].quantity == 2
+
+
+def test_an_entry_price_rounded_otherwise_does_not_loosen_the_stop(brain: Brain) -> None:
+    trailing = {"stop_loss_pct": 2, "trailing_start_pct": 2, "trailing_distance_pct": 1}
+    brain.policy({"default": trailing})
+    brain.exchange.hold(BTC, "2", "100", mark="110")
+    brain.cycle()
+    brain.exchange.hold(BTC, "1", "100.00000001", mark="108.9")
+    brain.cycle()
+    assert [intent.reason.split(":")[0] for intent in brain.intents] == ["TRAILING_STOP"]
+
+
+def test_the_atr_comes_from_closed_klines_once_for_each_position(brain: Brain) -> None:
+    atr_stop = {"stop_loss_pct": 5, "stop_loss_atr_multiple": 2, "atr_period": 3}
+    brain.policy({"default": atr_stop})
+    still_open = brain.kline("100", "50", "60")
+    brain.exchange.candles = [*[brain.kline("100.5", "99.5", "100")] * 4, still_open]
+    brain.exchange.hold(BTC, "1", "100")
+    brain.cycle(3)
+    assert [call for call in brain.exchange.calls if "klines" in call] == ["klines BTCUSDT 1m"]
+    brain.price(BTC, "98.01")
+    brain.cycle()
+    assert brain.intents == []
+    brain.price(BTC, "98")
+    brain.cycle()
+    assert brain.intents[0].reason.startswith("ATR_STOP")

@@ -1,0 +1,55 @@
+"""What a position is taken to be, from the snapshot and from our own books."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from quantum_exit.executor.observer import position_state
+from quantum_exit.gates.model import ObservedPosition
+from quantum_exit.values import Stale, Unknown
+
+NOW = 1_000_000.0
+
+
+def snapshot(amount: str, at: float) -> list[bytes | None]:
+    return [amount.encode(), b"60000", str(at).encode()]
+
+
+def ledger(amount: str, at: float) -> list[bytes | None]:
+    return [amount.encode(), str(at).encode()]
+
+
+def test_a_younger_fill_of_ours_counts_with_what_was_there_before_us() -> None:
+    state = position_state(
+        "BTCUSDT", snapshot("0.9", NOW - 1), ledger("-0.9", NOW), [None, None], NOW, b"0.9"
+    )
+    assert isinstance(state, ObservedPosition)
+    assert (state.amount, state.own_amount) == (Decimal("0.9"), Decimal(0))
+
+
+def test_an_older_fill_says_nothing_beside_a_newer_observation() -> None:
+    state = position_state(
+        "BTCUSDT", snapshot("0.5", NOW), ledger("0.9", NOW - 1), [None, None], NOW
+    )
+    assert isinstance(state, ObservedPosition)
+    assert state.own_amount is None
+
+
+@pytest.mark.parametrize(("age_s", "kind"), [(9.0, ObservedPosition), (11.0, Stale)])
+def test_a_snapshot_ages(age_s: float, kind: type) -> None:
+    state = position_state("BTCUSDT", snapshot("1", NOW - age_s), [None, None], [None, None], NOW)
+    assert isinstance(state, kind)
+
+
+def test_never_observed_is_not_flat_and_an_account_without_it_is() -> None:
+    nothing: list[bytes | None] = [None, None, None]
+    never = position_state("BTCUSDT", nothing, [None, None], [None, None], NOW)
+    assert isinstance(never, Unknown)
+    seen_all: list[bytes | None] = [str(NOW).encode(), b'["ETHUSDT"]']
+    flat = position_state("BTCUSDT", nothing, [None, None], seen_all, NOW)
+    assert isinstance(flat, ObservedPosition)
+    assert flat.amount == 0
+    listed = position_state("ETHUSDT", nothing, [None, None], seen_all, NOW)
+    assert isinstance(listed, Unknown)

@@ -1,0 +1,192 @@
+"""The Exit Brain's proof over the whole stack: green when well, and each test turned red."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable
+from decimal import Decimal
+
+import pytest
+
+from quantum_exit import keys
+
+from ..conftest import wait_for
+from ..stack import Stack, run_module
+
+SYMBOL = "BTCUSDT"
+TESTS = ["service", "cycles", "mode", "kill_switch", "exchange", "history"]
+
+
+def outcomes(stack: Stack, *arguments: str) -> dict[str, str]:
+    done = stack.exitctl("proof", "exitbrain", "--json", *arguments)
+    assert [test["key"] for test in done.json["tests"]] == TESTS, done
+    assert done.code == done.json["exit_code"]
+    return {test["key"]: test["outcome"] for test in done.json["tests"]}
+
+
+def red(stack: Stack, *arguments: str) -> set[str]:
+    return {key for key, outcome in outcomes(stack, *arguments).items() if outcome == "FAIL"}
+
+
+def open_and_close(stack: Stack) -> None:
+    """A real entry, and a real exit by the owner's stop."""
+    sent = stack.exitctl(
+        *("plan", "send", "--symbol", SYMBOL, "--side", "BUY", "--qty", "0.01"),
+        *("--source", "intent_bridge", "--reason", "test"),
+    )
+    assert sent.code == 0, sent
+    price = stack.exchange.price(SYMBOL)
+    stack.exchange.set_price(SYMBOL, price * Decimal("0.9"))
+    wait_for(lambda: not stack.exchange.position(SYMBOL), "the stop closes it")
+    wait_for(lambda: stack.redis.xlen(keys.APPLY_RESULT) >= 2, "the result is told")
+
+
+def test_a_well_host_passes_six_of_six(stack: Stack) -> None:
+    assert outcomes(stack) == {**dict.fromkeys(TESTS, "PASS"), "history": "INFO"}
+    open_and_close(stack)
+    done = stack.exitctl("proof", "exitbrain")
+    assert done.code == 0, done
+    assert done.out.rstrip().endswith("FINAL VERDICT: ✅ PASS (6/6)"), done
+    assert "reduceOnly=true FILLED" in done.out
+    assert "⚠️" not in done.out, done
+    assert stack.redis.xlen(keys.ALERTS) == 0
+
+
+def stops_told(stack: Stack) -> str:
+    done = stack.exitctl("proof", "exitbrain", "--json")
+    (exchange,) = [test for test in done.json["tests"] if test["key"] == "exchange"]
+    (line,) = [line for line in exchange["evidence"] if line.startswith("stops on the exchange")]
+    return str(line)
+
+
+def test_it_tells_whether_stops_rest_on_the_exchange(stack: Stack) -> None:
+    assert "switched off" in stops_told(stack)
+    stack.kill("exitbrain")
+    stack.start("exitbrain", environ={"EXIT_BRAIN_EXCHANGE_STOP": "true"})
+    stack.exchange.set_position(SYMBOL, "0.01")
+    wait_for(lambda: stack.beat("exitbrain").get("exchange_stops") == "1", "a stop rests", 20)
+    assert stops_told(stack) == "stops on the exchange: on, 1 rest"
+
+
+def stop_the_brain(stack: Stack) -> None:
+    stack.kill("exitbrain")
+
+
+def freeze_the_brain(stack: Stack) -> None:
+    stack.signal("exitbrain", signal.SIGSTOP)
+
+
+def restart_in_shadow(stack: Stack) -> None:
+    stack.kill("exitbrain")
+    stack.start("exitbrain", environ={"EXIT_EXECUTOR_MODE": "SHADOW"})
+
+
+def restart_with_env_kill(stack: Stack) -> None:
+    stack.kill("exitbrain")
+    stack.start("exitbrain", environ={"EXIT_EXECUTOR_KILL_SWITCH": ""})
+
+
+def switch_on_in_redis(stack: Stack) -> None:
+    stack.switch(active=True)
+    wait_for(lambda: stack.beat("exitbrain").get("mode") == "KILLED", "the brain sees it")
+
+
+def lose_the_switch(stack: Stack) -> None:
+    stack.redis.delete(keys.KILL_SWITCH)
+    wait_for(lambda: stack.beat("exitbrain").get("mode") == "KILLED", "the brain sees it")
+
+
+def switch_on_in_the_file(stack: Stack) -> None:
+    stack.kill_file.write_text("on\n")
+    wait_for(lambda: stack.beat("exitbrain").get("mode") == "KILLED", "the brain sees it")
+
+
+def revoke_the_key(stack: Stack) -> None:
+    stack.exchange.revoke_key(stack.exchange.read_api_key)
+    wait_for(lambda: stack.beat("exitbrain").get("ready") == "false", "the brain sees it")
+
+
+def empty_account(stack: Stack) -> None:
+    stack.exchange.add_fault(path="/fapi/v3/balance", answer={"status": 200, "body": []})
+
+
+def exchange_errors(stack: Stack) -> None:
+    stack.exchange.add_fault(path="/fapi/*/balance", answer="503_internal")
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "expected"),
+    [
+        (stop_the_brain, {"service", "cycles"}),
+        (freeze_the_brain, {"cycles"}),
+        (restart_in_shadow, {"mode"}),
+        (restart_with_env_kill, {"mode", "kill_switch"}),
+        (switch_on_in_redis, {"mode", "kill_switch"}),
+        (lose_the_switch, {"mode", "kill_switch"}),
+        (switch_on_in_the_file, {"mode", "kill_switch"}),
+        (revoke_the_key, {"service", "exchange"}),
+        (empty_account, {"exchange"}),
+        (exchange_errors, {"exchange"}),
+    ],
+)
+def test_each_fault_turns_its_tests_red(
+    stack: Stack, sabotage: Callable[[Stack], None], expected: set[str]
+) -> None:
+    sabotage(stack)
+    assert red(stack) == expected
+    [(_, alert)] = stack.redis.xrevrange(keys.ALERTS, count=1)
+    assert alert["alert_type"] == "PROOF_FAILED"
+    assert json.loads(alert["details"])["proof"] == "exitbrain"
+
+
+def test_a_position_without_a_stop_fails(stack: Stack) -> None:
+    stack.kill("exitbrain")
+    stack.exchange.set_position(SYMBOL, "0.01")
+    done = stack.exitctl("proof", "exitbrain", "--json")
+    exchange = next(test for test in done.json["tests"] if test["key"] == "exchange")
+    assert exchange["outcome"] == "FAIL"
+    assert f"without a stop in the Exit Brain: {SYMBOL}" in exchange["evidence"]
+
+
+def test_a_result_that_the_exchange_does_not_know_fails(stack: Stack) -> None:
+    invented = {
+        "event_type": "apply.result",
+        "plan_id": "invented",
+        "symbol": SYMBOL,
+        "executed": "true",
+        "order_id": "1",
+        "client_order_id": "qx-invented-1",
+        "filled_qty": "1",
+        "timestamp": f"{time.time():.6f}",
+    }
+    stack.redis.xadd(keys.APPLY_RESULT, dict(invented.items()))
+    done = stack.exitctl("proof", "exitbrain", "--json")
+    assert done.code == 1, done
+    assert red(stack) == {"history"}
+
+
+def test_a_killed_host_passes_when_killed_is_expected(stack: Stack) -> None:
+    assert red(stack, "--expect", "killed") == {"kill_switch"}
+    assert stack.exitctl("kill", "--reason", "test").code == 0
+    wait_for(lambda: stack.beat("exitbrain").get("mode") == "KILLED", "the brain sees it")
+    assert red(stack, "--expect", "killed") == set()
+
+
+def test_a_shadow_host_passes_when_shadow_is_expected(stack: Stack) -> None:
+    assert red(stack, "--expect", "shadow") == {"mode"}
+    restart_in_shadow(stack)
+    assert red(stack, "--expect", "shadow") == set()
+
+
+def test_without_redis_it_could_not_be_run(stack: Stack) -> None:
+    stack.redis.close()
+    environ = {**stack.operator, "REDIS_URL": "redis://127.0.0.1:1/0"}
+    done = run_module("quantum_exit.exitctl", ["proof", "exitbrain"], environ)
+    assert done.code == 3, done
+    assert "COULD NOT BE RUN" in done.out
+
+
+def test_a_mistyped_proof_is_no_verdict(stack: Stack) -> None:
+    assert stack.exitctl("proof", "exitbrian").code == 3

@@ -1,0 +1,110 @@
+"""When a deployment counts as worse than what was there before, and when it changes the mode."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROLE = Path(__file__).resolve().parents[2] / "roles" / "safe_deploy"
+
+
+def load(name: str, path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def exitctl(monkeypatch: pytest.MonkeyPatch) -> Any:
+    name = "ansible.module_utils.quantum_exitctl"
+    module = load(name, ROLE / "module_utils" / "quantum_exitctl.py")
+    monkeypatch.setitem(sys.modules, name, module)
+    return module
+
+
+@pytest.fixture
+def proof(exitctl: Any) -> Any:
+    return load("quantum_proof", ROLE / "library" / "quantum_proof.py")
+
+
+def status(mode: str, *, on: bool = False, **more: Any) -> dict[str, Any]:
+    return {"mode": {"state": mode}, "kill_switch": {"on": on, "places": []}, **more}
+
+
+@pytest.mark.parametrize(
+    ("document", "state"),
+    [
+        (status("LIVE"), "live"),
+        (status("SHADOW"), "shadow"),
+        (status("UNKNOWN"), "unknown"),
+        (status("LIVE", on=True), "killed"),
+        # Everything blocks without Redis, but nobody has killed it.
+        (status("LIVE", on=True, redis_error="gone"), "unknown"),
+    ],
+)
+def test_state(exitctl: Any, document: dict[str, Any], state: str) -> None:
+    assert exitctl.state_of(document) == state
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_worse"),
+    [
+        ({"exitbrain": 0, "executor": 0}, {"exitbrain": 0, "executor": 0}, False),
+        ({"exitbrain": 0, "executor": 0}, {"exitbrain": 1, "executor": 0}, True),
+        ({"exitbrain": 1, "executor": 0}, {"exitbrain": 1, "executor": 0}, False),
+        ({"exitbrain": 0, "executor": 0}, {"exitbrain": 0, "executor": 2}, True),
+        ({"exitbrain": 0, "executor": 2}, {"exitbrain": 0, "executor": 2}, False),
+        ({"exitbrain": 2, "executor": 2}, {"exitbrain": 2, "executor": 2}, True),
+        ({}, {"exitbrain": 1, "executor": 1}, False),
+        ({}, {"exitbrain": 3, "executor": 0}, True),
+    ],
+)
+def test_worse(exitctl: Any, before: dict[str, int], after: dict[str, int], is_worse: bool) -> None:
+    assert bool(exitctl.worse(before, after)) is is_worse
+
+
+@pytest.mark.parametrize(
+    ("before", "asked", "configured", "killed_meanwhile", "expected"),
+    [
+        ("live", "", "live", False, "live"),
+        ("live", "", "shadow", False, "live"),
+        ("live", "shadow", "shadow", False, "shadow"),
+        ("none", "", "shadow", False, "shadow"),
+        ("unknown", "", "live", False, "live"),
+        ("killed", "live", "live", False, "killed"),
+        ("live", "", "live", True, "killed"),
+    ],
+)
+def test_expected(
+    proof: Any,
+    before: str,
+    asked: str,
+    configured: str,
+    killed_meanwhile: bool,
+    expected: str,
+) -> None:
+    assert proof.expected(before, asked, configured, killed_meanwhile) == expected
+
+
+@pytest.mark.parametrize(
+    ("before", "asked", "configured", "refused"),
+    [
+        ("live", "", "live", False),
+        ("live", "", "shadow", True),
+        ("shadow", "", "live", True),
+        ("shadow", "live", "live", False),
+        ("shadow", "live", "shadow", True),
+        ("unknown", "", "live", False),
+        ("none", "", "live", False),
+    ],
+)
+def test_a_change_of_mode_needs_a_word(
+    proof: Any, before: str, asked: str, configured: str, refused: bool
+) -> None:
+    assert bool(proof.changed_mode(before, asked, configured, "")) is refused

@@ -1,0 +1,283 @@
+#!/usr/bin/python
+"""Keep what a host runs while it works, and put it back (see DOCUMENTATION)."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.quantum_envfile import EnvFileError, parse
+from ansible.module_utils.quantum_exitctl import (
+    BRAIN_ENV,
+    NONE,
+    UNKNOWN,
+    host_state,
+    prove,
+    works,
+)
+from ansible.module_utils.quantum_private_files import exclusive, replace_all
+
+DOCUMENTATION = r"""
+module: quantum_safe_point
+short_description: Keep what a host runs before a deployment, and put it back
+description:
+  - C(note) says whether the host is live, shadow or killed and whether its proof passes. If it
+    does, the links to the releases, the derived env files, the units, the policy and the
+    configuration of Redis are kept in one file that root alone may read.
+  - What an interrupted deployment kept is used again as long as the host does not work and the
+    sources of its credentials are the same.
+  - C(go_back) puts all of it back. An env file whose kill switch has been engaged meanwhile keeps
+    it. Nothing is restarted.
+  - C(forget) removes the file.
+  - Sources of credentials (C(testnet.env) and its like) are never kept and never put back.
+options:
+  operation:
+    description: What to do.
+    type: str
+    choices: [note, go_back, forget]
+    required: true
+"""
+
+RETURN = r"""
+state:
+  description: none, unknown, live, shadow or killed.
+  type: str
+  returned: for note
+verdicts:
+  description: Exit status of each proof by its name; empty if none was run.
+  type: dict
+  returned: for note
+release:
+  description: Version that is current.
+  type: str
+  returned: for note
+kept:
+  description: Whether there is something to go back to.
+  type: bool
+  returned: always
+restored:
+  description: Paths that were put back or removed.
+  type: list
+  returned: for go_back
+redis:
+  description: Whether something of Redis was put back.
+  type: bool
+  returned: for go_back
+units:
+  description: Names of the units there are now.
+  type: list
+  returned: for go_back
+"""
+
+SECRETS = Path("/etc/quantum")
+POINT = "before-deployment.json"
+SOURCES = ("testnet.env", "mainnet.env", "redis.env", "signing.env")
+UNIT_DIRECTORY = Path("/etc/systemd/system")
+UNITS = ("quantum-*.service", "quantum-*.timer", "exitbrain-proof.*", "quantum-*.d/*.conf")
+REDIS = (
+    Path("/etc/redis/quantum.conf"),
+    Path("/etc/redis/quantum.acl"),
+    UNIT_DIRECTORY / "redis-server.service.d/quantum.conf",
+)
+ROOTS = (Path("/opt/quantum"), Path("/opt/quantum/paper"))
+LINKS = tuple(root / name for root in ROOTS for name in ("current", "previous"))
+KILL_SWITCH = "EXIT_EXECUTOR_KILL_SWITCH"
+OFF_WORDS = {"false", "0", "no", "off", "disabled"}
+
+
+def systemctl(*words: str, check: bool = True) -> None:
+    done = subprocess.run(["systemctl", *words], capture_output=True, text=True, check=False)
+    if check and done.returncode != 0:
+        raise OSError(done.returncode, f"systemctl {' '.join(words)}: {done.stderr.strip()}")
+
+
+def files() -> list[Path]:
+    """Everything that a deployment derives or renders, as it is there now."""
+    env = [path for path in SECRETS.glob("*.env") if path.name not in SOURCES]
+    units = [path for pattern in UNITS for path in UNIT_DIRECTORY.glob(pattern)]
+    others = [SECRETS / "policy.yml", *REDIS]
+    found = [*env, *units, *(path for path in others if path.exists())]
+    return sorted(path for path in found if path.is_file() and not path.is_symlink())
+
+
+def sources() -> str:
+    """A hash that tells whether somebody has changed the credentials since."""
+    digest = hashlib.sha256()
+    for name in SOURCES:
+        path = SECRETS / name
+        digest.update(path.read_bytes() if path.exists() else b"")
+        digest.update(b"\0")
+    return digest.hexdigest()
+
+
+def link_target(link: Path) -> str:
+    return os.readlink(link) if link.is_symlink() else ""
+
+
+def read_point() -> dict | None:
+    try:
+        return json.loads((SECRETS / POINT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None  # never written, or by a run that died: there is nothing to go back to
+
+
+def kept_file(path: Path) -> dict:
+    status = path.stat()
+    return {
+        "content": base64.b64encode(path.read_bytes()).decode(),
+        "mode": status.st_mode & 0o7777,
+        "uid": status.st_uid,
+        "gid": status.st_gid,
+    }
+
+
+def make_point(state: str, verdicts: dict[str, int]) -> dict:
+    return {
+        "state": state,
+        "verdicts": verdicts,
+        "sources": sources(),
+        "links": {str(link): link_target(link) for link in LINKS},
+        "files": {str(path): kept_file(path) for path in files()},
+    }
+
+
+def note(check_mode: bool) -> dict:
+    state = host_state()
+    release = os.path.basename(link_target(LINKS[0]))
+    result = {"state": state, "verdicts": {}, "release": release, "kept": False}
+    if state == NONE or not SECRETS.is_dir():
+        return result
+    if state != UNKNOWN and not check_mode:  # a proof that fails raises an alert
+        result["verdicts"] = prove(state)[0]
+    if check_mode:
+        return result
+    with exclusive(SECRETS):
+        if works(result["verdicts"]):
+            replace_all(SECRETS, {POINT: json.dumps(make_point(state, result["verdicts"]))})
+            return {**result, "kept": True}
+        left = read_point()
+        if left and left["sources"] == sources():
+            release = os.path.basename(left["links"][str(LINKS[0])])
+            told = {"state": left["state"], "verdicts": left["verdicts"], "release": release}
+            return {**result, **told, "kept": True}
+        (SECRETS / POINT).unlink(missing_ok=True)
+    return result
+
+
+def kill_switch_on(path: Path) -> bool:
+    """A file that cannot be read may have it on."""
+    try:
+        value = parse(path.read_text(encoding="utf-8")).get(KILL_SWITCH)
+    except FileNotFoundError:
+        return False
+    except (OSError, UnicodeDecodeError, EnvFileError):
+        return True
+    return value is not None and value.strip().lower() not in OFF_WORDS
+
+
+def content_to_restore(path: Path, kept: dict) -> bytes:
+    content = base64.b64decode(kept["content"])
+    if path == BRAIN_ENV and kill_switch_on(path):
+        line = rb"(?m)^" + KILL_SWITCH.encode() + rb"=.*$"
+        content = re.sub(line, KILL_SWITCH.encode() + b"=true", content)
+    return content
+
+
+def restore_file(path: Path, kept: dict) -> bool:
+    content = content_to_restore(path, kept)
+    if path.is_file() and path.read_bytes() == content:
+        return False
+    path.parent.mkdir(mode=0o755, exist_ok=True)
+    temporary = path.with_name(f".new-{path.name}")
+    temporary.unlink(missing_ok=True)
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fchown(file.fileno(), kept["uid"], kept["gid"])
+        os.fchmod(file.fileno(), kept["mode"])
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    return True
+
+
+def restore_link(link: Path, target: str) -> bool:
+    if link_target(link) == target:
+        return False
+    if not target:
+        link.unlink()
+        return True
+    temporary = link.with_name(f".{link.name}.new")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    os.replace(temporary, link)
+    return True
+
+
+def is_unit(path: Path) -> bool:
+    return path.parent == UNIT_DIRECTORY
+
+
+def remove(path: Path) -> None:
+    if is_unit(path):
+        systemctl("disable", "--now", path.name, check=False)
+    path.unlink()
+
+
+def put_back(point: dict) -> list[str]:
+    saved = {Path(path): kept for path, kept in point["files"].items()}
+    added = [path for path in files() if path not in saved]
+    for path in added:
+        remove(path)
+    written = [path for path, kept in saved.items() if restore_file(path, kept)]
+    links = [link for link, target in point["links"].items() if restore_link(Path(link), target)]
+    if added or written:
+        systemctl("daemon-reload")
+    for path in written:
+        if is_unit(path) and "\n[Install]\n" in path.read_text(encoding="utf-8"):
+            systemctl("enable", path.name)
+        if path.suffix == ".timer":
+            systemctl("restart", path.name)
+    return [str(path) for path in (*added, *written)] + links
+
+
+def main() -> None:
+    operations = ["note", "go_back", "forget"]
+    module = AnsibleModule(
+        argument_spec={"operation": {"type": "str", "choices": operations, "required": True}},
+        supports_check_mode=True,
+    )
+    operation = module.params["operation"]
+    try:
+        if operation == "note":
+            module.exit_json(changed=False, **note(module.check_mode))
+        locked = exclusive(SECRETS) if SECRETS.is_dir() else contextlib.nullcontext()
+        with locked:
+            point = read_point()
+            if operation == "forget" or not point or module.check_mode:
+                if operation == "forget" and not module.check_mode:
+                    (SECRETS / POINT).unlink(missing_ok=True)
+                module.exit_json(
+                    changed=False, kept=bool(point), restored=[], redis=False, units=[]
+                )
+            restored = put_back(point)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        module.fail_json(msg=f"{where}{error.strerror}")
+    result = {
+        "restored": restored,
+        "redis": any(str(path) in restored for path in REDIS),
+        "units": [path.name for path in files() if is_unit(path)],
+    }
+    module.exit_json(changed=bool(restored), kept=True, **result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""The host that is deployed to, as an operator sees it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[3]
+SCENARIO = Path(__file__).resolve().parents[1]
+SSH = ["ssh", "-F", str(ROOT / ".quantum" / "ssh_config"), "roll13"]
+PLANS = "/run/quantum-plans.py"
+UNITS = (
+    "quantum-exitbrain-v35",
+    "quantum-apply-layer",
+    "quantum-position-state-brain",
+    "quantum-intent-executor",
+)
+KEPT = "/etc/quantum/before-deployment.json"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that ended. `text`: all it said."""
+
+    code: int
+    text: str
+
+
+def run(command: str, *, stdin: str = "", check: bool = True) -> Ended:
+    """On the host."""
+    done = subprocess.run(
+        [*SSH, command], input=stdin, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert not check or done.returncode == 0, f"{command}: {done.stderr}{done.stdout}"
+    return Ended(done.returncode, done.stdout)
+
+
+def playbook(name: str, *arguments: str) -> Ended:
+    done = subprocess.run(
+        ["ansible-playbook", "-i", str(SCENARIO / "inventory" / "hosts.yml"),
+         str(ROOT / "ansible" / name), *arguments],
+        capture_output=True, text=True, check=False, timeout=300, cwd=ROOT,
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "NO_COLOR": "1"},
+    )  # fmt: skip
+    return Ended(done.returncode, done.stdout + done.stderr)
+
+
+def deploy(project: str, *arguments: str) -> Ended:
+    return playbook("site.yml", "-e", f"rollback_project={project}", *arguments)
+
+
+def rollback(*arguments: str) -> Ended:
+    return playbook("rollback.yml", *arguments)
+
+
+def current() -> str:
+    return run("basename $(readlink /opt/quantum/current)").text.strip()
+
+
+def previous() -> str:
+    return run("basename $(readlink /opt/quantum/previous)").text.strip()
+
+
+def processes() -> list[str]:
+    """Main processes of the services: they change when one is restarted."""
+    return run(f"systemctl show --property=MainPID --value {' '.join(UNITS)}").text.split()
+
+
+def releases_that_run() -> set[str]:
+    """By the processes themselves."""
+    paths = run(
+        "for unit in " + " ".join(UNITS) + "; do "
+        "head -z -n1 /proc/$(systemctl show --property=MainPID --value $unit)/cmdline"
+        " | tr '\\0' '\\n'; done"
+    ).text.split()
+    assert len(paths) == len(UNITS)
+    return {path.removeprefix("/opt/quantum/releases/").split("/")[0] for path in paths}
+
+
+def configuration() -> str:
+    """Hashes of everything a deployment derives or renders; passwords once made are kept."""
+    return run(
+        "cd / && sha256sum $(ls etc/quantum/*.env | grep -v redis.env) etc/quantum/policy.yml"
+        " etc/redis/quantum.*"
+        " etc/systemd/system/quantum-* etc/systemd/system/exitbrain-proof.*"
+    ).text
+
+
+def proof(expect: str) -> Ended:
+    return run(f"exitctl proof exitbrain --expect {expect}", check=False)
+
+
+def nothing_is_left_behind() -> bool:
+    return run(f"test -e {KEPT}", check=False).code == 1
+
+
+def wait_until(what: str, condition: Callable[[], object], timeout_s: float = 30) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
+        time.sleep(0.2)
+
+
+class Plans:
+    """Two plans a second arrive on the host, until `stop`."""
+
+    def __init__(self) -> None:
+        source = (SCENARIO / "files" / "plans.py").read_text(encoding="utf-8")
+        run(f"cat >{PLANS}", stdin=source)
+        # By the release itself, not by `current`: it outlives the switch that is tested.
+        start = ["systemd-run", "--unit=quantum-plans", "--collect", "--property=Restart=no"]
+        self._python = f"$(readlink -f /opt/quantum/current)/bin/python {PLANS}"
+        run(f"{_words(start)} {self._python} send")
+
+    def audit(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(run(f"{self._python} audit").text)
+        return found
+
+    def stop(self) -> None:
+        run("systemctl is-active quantum-plans.service && systemctl stop quantum-plans.service")
+
+
+def _words(words: Sequence[str]) -> str:
+    return " ".join(words)

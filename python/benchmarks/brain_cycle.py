@@ -71,7 +71,12 @@ def inputs(held: Mapping[str, Position], factor: Decimal, now_epoch: float) -> I
     text = json.dumps(HARVEST)
     return Inputs(
         now_epoch=now_epoch,
-        seen=Seen(held, {s: (p.entry_price * factor).normalize() for s, p in held.items()}),
+        seen=Seen(
+            {
+                symbol: replace(p, mark_price=(p.entry_price * factor).normalize())
+                for symbol, p in held.items()
+            }
+        ),
         reading=Reading(
             kill_switch=kill,
             policy={},

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -96,11 +97,7 @@ class FakeExchange:
 
     def positions(self) -> list[Position]:
         self._call("positions")
-        return list(self.held.values())
-
-    def mark_prices(self) -> dict[str, Decimal]:
-        self._call("mark_prices")
-        return dict(self.marks)
+        return [replace(p, mark_price=self.marks[p.symbol]) for p in self.held.values()]
 
     def dual_side(self) -> bool:
         self._call("dual_side")

@@ -16,7 +16,7 @@ def test_as_many_calls_for_many_positions_as_for_one(brain: Brain) -> None:
     for number in range(50):
         brain.exchange.hold(f"SYM{number}USDT", "1", "100")
     brain.cycle()
-    assert sorted(brain.exchange.calls) == ["mark_prices", "positions"]
+    assert sorted(brain.exchange.calls) == ["positions"]
 
 
 def test_an_exchange_error_means_not_ready_and_no_intent_until_it_is_over(brain: Brain) -> None:
@@ -106,7 +106,6 @@ def test_the_first_start_on_an_old_position_measures_and_raises_no_alert(brain: 
 def test_a_position_without_any_price_is_unprotected(brain: Brain) -> None:
     brain.cycle()
     brain.exchange.hold(BTC, "1", "100", mark="0")
-    del brain.exchange.marks[BTC]
     brain.cycle(7)
     assert brain.heartbeat["unpriced"] == BTC
     assert len(brain.alerts("UNPROTECTED_POSITION")) == 1

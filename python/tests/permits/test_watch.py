@@ -16,8 +16,16 @@ from quantum_exit.binance.errors import (
     ReadFailed,
 )
 from quantum_exit.binance.model import AlgoAck, AlgoNotFound, Position, SymbolConfig, Trade
+from quantum_exit.binance.rate import RateState
 from quantum_exit.permits.bookkeeper import FiredStop
-from quantum_exit.permits.watch import RETRY_AFTER_S, Allowance, Watch
+from quantum_exit.permits.watch import (
+    REFRESH_EVERY_S,
+    RETRY_AFTER_S,
+    SCARCE_EVERY_S,
+    Allowance,
+    Watch,
+)
+from quantum_exit.sanity.snapshot import STALE_AFTER_S
 
 D = Decimal
 LONG = Position("BTCUSDT", D(2), D(1), D(1), D(0), None, None, 0)
@@ -29,6 +37,7 @@ class Scripted:
 
     def __init__(self) -> None:
         self.clock = ExchangeClock()
+        self.rate = RateState(lambda: 10.0)
         self.rows = [LONG, FLAT]
         self.hedge = False
         self.ahead_ms = 0
@@ -203,6 +212,29 @@ def test_readings_on_request_are_rationed() -> None:
     assert allowance.take(102.1)
     assert not allowance.take(102.2)
     assert [allowance.take(1000.0) for _ in range(4)] == [True, True, True, False]
+
+
+def test_near_the_limit_of_weight_only_the_owner_gets_a_reading_before_its_time(
+    watch: Watch, exchange: Scripted
+) -> None:
+    exchange.rate.note_headers({"X-MBX-USED-WEIGHT-1M": "1600"})
+    watch.request(by_owner=False)
+    assert watch.may_hurry()
+    exchange.rate.note_headers({"X-MBX-USED-WEIGHT-1M": "1700"})
+    watch.request(by_owner=False)
+    assert not watch.may_hurry()
+    watch.request(by_owner=True)
+    assert watch.may_hurry()
+
+
+def test_with_the_weight_almost_used_up_the_account_is_read_less_often_but_for_the_owner(
+    watch: Watch, exchange: Scripted
+) -> None:
+    exchange.rate.note_headers({"X-MBX-USED-WEIGHT-1M": "2100"})
+    assert watch.read_once() == SCARCE_EVERY_S
+    assert SCARCE_EVERY_S < STALE_AFTER_S / 2
+    watch.request(by_owner=True)
+    assert watch.read_once() == REFRESH_EVERY_S
 
 
 def test_the_same_stops_are_not_asked_about_all_the_time(exchange: Scripted) -> None:

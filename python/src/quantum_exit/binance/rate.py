@@ -7,7 +7,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
+WEIGHT_PER_MIN: Final = 2_400
+"""What the main network allows an address a minute; where it is more, this is merely careful."""
 _WEIGHT_LASTS_S = 60.0
 _COUNT = re.compile(r"\d{1,9}", re.ASCII)
 
@@ -52,6 +55,12 @@ class RateState:
         with self._lock:
             recent = self._monotonic() - self._weight_at < _WEIGHT_LASTS_S
             return self._weight if recent else 0
+
+    @property
+    def share_used(self) -> float:
+        """Of the weight allowed in this minute, 0 to 1 and above. All services of a host share
+        it: who can wait does so while it is nearly used up, and leaves the rest to exits."""
+        return self.used_weight / WEIGHT_PER_MIN
 
     def pause(self, for_s: float, http_status: int, *, orders_only: bool = False) -> None:
         """Be silent for `for_s`; a pause is never shortened by a later one."""

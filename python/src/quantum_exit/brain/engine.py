@@ -34,7 +34,6 @@ class View:
 
     now_epoch: float
     positions: Mapping[str, Position]
-    marks: Mapping[str, Decimal]
     results: tuple[PlanResult, ...]
     params: HarvestParams
     mode_of: Callable[[str], Mode]
@@ -65,10 +64,9 @@ class Step:
     """Open positions for which no price was to be had: their stop does not work."""
 
 
-def price_of(position: Position, marks: Mapping[str, Decimal]) -> Decimal | None:
-    """The mark price, or else the one that came with the position; None when neither."""
-    price = marks.get(position.symbol, position.mark_price)
-    return price if price > 0 else None
+def price_of(position: Position) -> Decimal | None:
+    """The mark price that came with the position; None when it came with none."""
+    return position.mark_price if position.mark_price > 0 else None
 
 
 def step(tracks: Mapping[str, Track], view: View) -> Step:
@@ -87,7 +85,7 @@ def step(tracks: Mapping[str, Track], view: View) -> Step:
             adopted.append(track)
         track, failed = answered(track, tuple(results.get(symbol, ())), view.now_epoch)
         failures += failed
-        price = price_of(position, view.marks)
+        price = price_of(position)
         if price is None:
             unpriced.append(symbol)
         else:

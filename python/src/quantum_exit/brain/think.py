@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Final
 
 from quantum_exit.brain.asking import CLOSE_SLOT
-from quantum_exit.brain.engine import Mode, Step, View, Wish, step, wire
+from quantum_exit.brain.engine import Mode, Step, View, Wish, price_of, step, wire
 from quantum_exit.brain.news import (
     Alert,
     failure_alert,
@@ -118,7 +118,6 @@ def _view(before: BrainState, inputs: Inputs) -> View:
     return View(
         now_epoch=inputs.now_epoch,
         positions=inputs.seen.positions,
-        marks=inputs.seen.marks,
         results=inputs.reading.results,
         params=inputs.params.params,
         mode_of=inputs.mode.of,
@@ -199,7 +198,8 @@ def _stop_wish(request: StopRequest, inputs: Inputs) -> Wish:
         fields["trigger_price"] = wire(request.trigger)
     if request.entry is not None:
         fields["entry_price"] = wire(request.entry)
-    mark = inputs.seen.marks.get(request.symbol)
+    position = inputs.seen.positions.get(request.symbol)
+    mark = price_of(position) if position is not None else None
     if mark is not None:
         fields["mark_price"] = wire(mark)
     return Wish(Mode.LIVE, fields)

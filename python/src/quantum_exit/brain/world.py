@@ -1,4 +1,4 @@
-"""What the brain sees of the exchange: in each cycle one look at positions, one at prices."""
+"""What the brain sees of the exchange: in each cycle one look at all positions, with prices."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Final, Protocol
 
 from quantum_exit.binance.clock import ExchangeClock
@@ -28,7 +27,6 @@ class Exchange(Protocol):
     clock: ExchangeClock
 
     def positions(self) -> list[Position]: ...
-    def mark_prices(self) -> dict[str, Decimal]: ...
     def dual_side(self) -> bool: ...
     def klines(self, symbol: str, interval: str, limit: int = 500) -> list[Kline]: ...
     def sync_clock(self, samples: int = 2) -> None: ...
@@ -42,10 +40,13 @@ class NotReadyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Positions that are not flat, by symbol, and all mark prices."""
+    """Positions that are not flat, by symbol, each with its mark price.
+
+    The prices are those of the same answer: asking for them apart weighs twice as much as the
+    positions themselves, of a limit that all services of a host share.
+    """
 
     positions: Mapping[str, Position]
-    marks: Mapping[str, Decimal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +82,7 @@ class World:
         if any(p.position_side != "BOTH" and p.amount for p in positions):
             self._next_dual_side = -1.0
             raise NotReadyError(HEDGE_MODE)
-        held = {p.symbol: p for p in positions if p.amount}
-        # All marks weigh 10 of the minute's 2,400: not asked for while there is nothing to exit.
-        marks = self._exchange.mark_prices() if held else {}
-        return Seen(held, marks)
+        return Seen({p.symbol: p for p in positions if p.amount})
 
     def stop_list(self) -> StopList | None:
         """None between two askings, and when it could not be had: it only tidies up."""

@@ -21,6 +21,8 @@ from quantum_exit.values import Stale, Unknown
 MARK_STALE_S: Final = 10.0
 _MARKS_EVERY_S: Final = 4.0
 """A look at all marks weighs 10 of the 2,400 a minute that all services of a host share."""
+_MARKS_UP_TO: Final = 0.85
+"""Of the weight that all share. Above it the marks go stale and nothing opens; exits need none."""
 _CLOCK_EVERY_S: Final = 10.0
 _RULES_EVERY_S: Final = 3_600.0
 _ACCOUNT_EVERY_S: Final = 300.0
@@ -110,7 +112,8 @@ class Refresher:
         try:
             self._every("rules", _RULES_EVERY_S, self._read_rules)
             self._every("leverage", _ACCOUNT_EVERY_S, self._read_leverage)
-            self._every("marks", _MARKS_EVERY_S / 2, self._read_marks)
+            if self._client.rate.share_used < _MARKS_UP_TO:
+                self._every("marks", _MARKS_EVERY_S / 2, self._read_marks)
         except ReadFailed as error:
             log.warning("the exchange was not read in full: %s", error)
             self._due.pop("clock", None)

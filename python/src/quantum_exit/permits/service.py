@@ -104,11 +104,11 @@ class PermitsService:
             self._roster_loaded = True
         self._roster.track(self._store.look_for_reconciling(), self._monotonic())
         if self._waiting:
-            self._watch.request()
+            self._watch.request(by_owner=any(one.by_owner for one in self._waiting))
             self._watch.wait_for_newer(self._recorded, WAIT_FOR_READING_S)
         self._take(self._reader.read(count=BATCH, block_ms=0 if self._waiting else BLOCK_MS))
         if self._stops.follow():
-            self._watch.request()
+            self._watch.request(by_owner=False)
         account = self._watch.account
         self._record(account)
         self._explain_by_stops()

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from quantum_exit.binance.clock import ClockUnknown, ExchangeClock
 from quantum_exit.binance.errors import ExchangeError, ExchangeRateLimited, ReadFailed
 from quantum_exit.binance.model import Position, SymbolConfig
+from quantum_exit.binance.rate import RateState
 from quantum_exit.permits.bookkeeper import FiredStop
 from quantum_exit.permits.stops import StopExchange, fired_among
 
@@ -25,6 +26,11 @@ HURRY_EVERY_S: Final = 2.0
 """Readings on request come out of an allowance: 30 in a row, then one more each 2 s. All
 services of a host share the exchange's 2,400 weight a minute; with one reading a second this
 one takes at most 450 of it for long, whatever plans, holds and stops ask for."""
+CROWDED: Final = 0.7
+"""Of that weight; above it nobody but the exit owner is worth a reading before its time."""
+SCARCE: Final = 0.85
+SCARCE_EVERY_S: Final = 3.0
+"""Above that share the account is read this seldom: snapshots are still fresh, at 10 s."""
 STOPS_AGAIN_S: Final = 5.0
 """The same stops are not asked about more often than this."""
 RETRY_AFTER_S: Final = 0.5
@@ -37,6 +43,7 @@ class Exchange(StopExchange, Protocol):
     """What is needed of the exchange's client."""
 
     clock: ExchangeClock
+    rate: RateState
 
     def positions(self) -> list[Position]: ...
     def symbol_configs(self) -> dict[str, SymbolConfig]: ...
@@ -111,6 +118,9 @@ class Watch(threading.Thread):
         self._monotonic = monotonic
         self._changed = threading.Condition()
         self._wanted = threading.Event()
+        self._owner_waits = False
+        self._silenced = False
+        """The exchange told us to."""
         self._account = Account()
         self._settings = _Settings()
         self._asked_stops: dict[str, tuple[str, ...]] = {}
@@ -123,8 +133,9 @@ class Watch(threading.Thread):
         with self._changed:
             return self._account
 
-    def request(self) -> None:
-        """Read as soon as the limits allow."""
+    def request(self, *, by_owner: bool) -> None:
+        """Read as soon as the limits allow; sooner where the owner of exits waits for it."""
+        self._owner_waits = by_owner
         self._wanted.set()
 
     def wait_for_newer(self, than: Observation | None, timeout_s: float) -> Account:
@@ -155,18 +166,26 @@ class Watch(threading.Thread):
     def run(self) -> None:
         while True:
             pause_s = self.read_once()
-            if pause_s > REFRESH_EVERY_S:
-                time.sleep(pause_s)  # the exchange told us to be silent: no request breaks that
+            until = self._monotonic() + pause_s
+            if self._silenced:
+                time.sleep(pause_s)  # no request breaks that
                 continue
             time.sleep(MIN_GAP_S)
-            until = self._monotonic() + max(0.0, pause_s - MIN_GAP_S)
-            hurried = self._wanted.wait(max(0.0, until - self._monotonic()))
-            if hurried and not self._allowance.take(self._monotonic()):
-                time.sleep(max(0.0, until - self._monotonic()))
+            while (left_s := until - self._monotonic()) > 0:
+                if not self._wanted.wait(left_s) or self.may_hurry():
+                    break
+                time.sleep(min(MIN_GAP_S, left_s))  # who asks next may be the owner
+
+    def may_hurry(self) -> bool:
+        """Whether a reading before its time may be had for who asks now; it counts as had."""
+        if self._exchange.rate.share_used > CROWDED and not self._owner_waits:
+            return False
+        return self._allowance.take(self._monotonic())
 
     def read_once(self) -> float:
         """One reading; returns for how long to pause before the next, in seconds."""
         self._wanted.clear()
+        self._silenced = False
         try:
             self._read_settings()
             self._read_stops()
@@ -175,11 +194,13 @@ class Watch(threading.Thread):
             rejected = isinstance(error, ExchangeError) and error.credentials_rejected
             self._publish(trouble=str(error), credentials_rejected=rejected)
             if isinstance(error, ExchangeRateLimited):
+                self._silenced = True
                 return max(error.retry_after_s, RETRY_AFTER_S)
             return REFRESH_EVERY_S if rejected else RETRY_AFTER_S
         self._publish(latest=observation)
         spent_s = self._monotonic() - observation.asked_mono
-        return max(0.0, REFRESH_EVERY_S - spent_s)
+        scarce = self._exchange.rate.share_used > SCARCE and not self._owner_waits
+        return max(0.0, (SCARCE_EVERY_S if scarce else REFRESH_EVERY_S) - spent_s)
 
     def _read_settings(self) -> None:
         settings, now = self._settings, self._monotonic()

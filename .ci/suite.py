@@ -19,6 +19,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORTS = ROOT / ".cache" / "reports"
+# Scenarios of one host run on the newest Debian; on the older one too when all is asked for.
+RELEASE_VARIABLE = "QUANTUM_TEST_RELEASE"
+OLDER_RELEASE = "bookworm"
 
 
 @dataclass
@@ -74,15 +77,26 @@ def parts(everything: bool) -> Iterator[Part]:
         report=report,
         counts_itself=False,
     )
-    for scenario in sorted((ROOT / "molecule").glob("*/molecule.yml")):
-        yield molecule(scenario.parent.name, everything)
+    scenarios = [path.parent for path in sorted((ROOT / "molecule").glob("*/molecule.yml"))]
+    for scenario in scenarios:
+        yield molecule(scenario.name, everything)
+    if everything:
+        for scenario in filter(takes_a_release, scenarios):
+            yield molecule(scenario.name, everything, release=OLDER_RELEASE)
 
 
-def molecule(name: str, everything: bool) -> Part:
+def takes_a_release(scenario: Path) -> bool:
+    """Whether its host boots the Debian release that RELEASE_VARIABLE names."""
+    inventory = scenario / "inventory" / "hosts.yml"
+    return RELEASE_VARIABLE in inventory.read_text(encoding="utf-8")
+
+
+def molecule(name: str, everything: bool, release: str = "") -> Part:
     """A scenario counts as one, and each of its testinfra tests."""
-    report = REPORTS / f"molecule-{name}.xml"
+    label = f"{name} {release}".strip()
+    report = REPORTS / f"molecule-{label.replace(' ', '-')}.xml"
     return Part(
-        f"molecule {name}",
+        f"molecule {label}",
         ["molecule", "test", "--scenario-name", name],
         report=report,
         environment={
@@ -91,6 +105,7 @@ def molecule(name: str, everything: bool) -> Part:
             "MOLECULE_COMMAND_BORDERS": "false",
             "PYTEST_ADDOPTS": f"--junit-xml={report}",
             "QUANTUM_TEST_ALL": "true" if everything else "false",
+            RELEASE_VARIABLE: release,
         },
     )
 

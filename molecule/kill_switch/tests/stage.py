@@ -18,7 +18,7 @@ from redis.retry import Retry
 ROOT = Path(__file__).resolve().parents[3]
 INVENTORY = Path(__file__).resolve().parents[1] / "inventory" / "hosts.yml"
 SSH_CONFIG = ROOT / ".quantum" / "ssh_config"
-HOST = "kill13"
+HOST = "kill"
 KILL_FILE = "/var/lib/quantum/kill_switch"
 RESULTS = "quantum:stream:apply.result"
 EXECUTOR = "quantum-intent-executor.service"

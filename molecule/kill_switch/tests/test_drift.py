@@ -48,7 +48,7 @@ def test_found_named_left_and_gone_when_mended(loaded: Stage, tmp_path: Path) ->
         done, report = look(loaded, tmp_path / "found.json")
         assert done.code == 1, done.text[-3000:]
         assert report["exit_code"] == 1
-        found = json.dumps(report["hosts"]["kill13"]["drift"])
+        found = json.dumps(report["hosts"]["kill"]["drift"])
         for name in ("quantum-apply-layer", ENV_FILE, STOPPED, "quantum-broken"):
             assert name.removesuffix(".service") in found, f"{name} was not found in {found}"
         # It only looked.
@@ -64,4 +64,4 @@ def test_found_named_left_and_gone_when_mended(loaded: Stage, tmp_path: Path) ->
             f" systemctl start {STOPPED}; systemctl reset-failed quantum-broken"
         )
     done, report = look(loaded, tmp_path / "mended.json")
-    assert (done.code, report["hosts"]["kill13"]["drift"]) == (0, []), done.text[-3000:]
+    assert (done.code, report["hosts"]["kill"]["drift"]) == (0, []), done.text[-3000:]

@@ -13,7 +13,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[3]
 SCENARIO = Path(__file__).resolve().parents[1]
-SSH = ["ssh", "-F", str(ROOT / ".quantum" / "ssh_config"), "roll13"]
+SSH = ["ssh", "-F", str(ROOT / ".quantum" / "ssh_config"), "roll"]
 PLANS = "/run/quantum-plans.py"
 UNITS = (
     "quantum-exitbrain-v35",

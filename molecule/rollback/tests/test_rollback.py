@@ -10,7 +10,7 @@ import stage
 def assert_back(done: stage.Ended, release: str, configuration: str, reason: str) -> None:
     assert done.code == 2, done.text[-3000:]
     assert reason in done.text
-    assert f"roll13 is back on release {release} and its configuration, proven: live" in done.text
+    assert f"roll is back on release {release} and its configuration, proven: live" in done.text
     assert stage.current() == release
     assert stage.releases_that_run() == {release}
     assert stage.configuration() == configuration

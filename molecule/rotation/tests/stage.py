@@ -21,7 +21,7 @@ from redis.retry import Retry
 ROOT = Path(__file__).resolve().parents[3]
 INVENTORY = Path(__file__).resolve().parents[1] / "inventory" / "hosts.yml"
 SSH_CONFIG = ROOT / ".quantum" / "ssh_config"
-HOST = "rot13"
+HOST = "rotate"
 PROGRAM = "/opt/quantum/current/bin/launch quantum_exit.rotation"
 JOURNAL = "/etc/quantum/.rotation/journal.json"
 NAMES = ("API_KEY", "SECRET_KEY", "READ_API_KEY", "READ_SECRET_KEY")

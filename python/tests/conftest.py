@@ -62,7 +62,8 @@ class RedisServer:
         self._durable = durable
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, *options: str, loaded: bool = True) -> None:
+        """`loaded`: wait until it has read its file; otherwise until it says that it still does."""
         binary = shutil.which("redis-server")
         assert binary, "redis-server is not installed: ./quantum test installs it"
         persistence = ("--appendonly", "yes", "--appendfsync", "always") if self._durable else ()
@@ -70,13 +71,14 @@ class RedisServer:
             [
                 *(binary, "--port", str(self.port), "--bind", "127.0.0.1"),
                 *("--dir", str(self._directory), "--save", "", *persistence),
-                *("--maxmemory-policy", "noeviction"),
+                *("--maxmemory-policy", "noeviction", *options),
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         client = connect(self.url)
-        wait_for(lambda: _answers(client), f"redis-server on port {self.port}")
+        condition = _answers if loaded else _is_loading
+        wait_for(lambda: condition(client), f"redis-server on port {self.port}")
         client.close()
 
     def kill(self) -> None:
@@ -95,6 +97,16 @@ def _answers(client: redis.Redis) -> bool:
         return bool(client.ping())
     except redis.RedisError:
         return False
+
+
+def _is_loading(client: redis.Redis) -> bool:
+    try:
+        client.ping()
+    except redis.BusyLoadingError:
+        return True
+    except redis.RedisError:
+        return False
+    raise AssertionError("it has read its file already")
 
 
 def wait_for(condition: Callable[[], object], what: str, timeout_s: float = 10.0) -> None:

@@ -186,6 +186,28 @@ def test_a_frozen_redis_is_as_good_as_down(operator: Operator, durable_redis: Re
     assert done.json["waited_ms"] < 2500
 
 
+def test_a_redis_that_still_reads_its_file_is_as_good_as_down(
+    operator: Operator, durable_redis: RedisServer
+) -> None:
+    client = durable_redis.client()
+    with client.pipeline(transaction=False) as writes:
+        for number in range(50_000):
+            writes.set(f"k{number}", "x")
+        writes.execute()
+    client.close()
+    durable_redis.kill()
+    durable_redis.start("--key-load-delay", "200", loaded=False)  # us a key: ten seconds
+    began_ms = operator.exchange.state()["now_ms"]
+    done = operator.run("kill", "--json", REDIS_URL=durable_redis.url)
+    assert done.code == 0, done
+    assert operator.file_word == "on"
+    assert "LOADING" in done.json["redis"]
+    assert "Redis is not reachable" in done.err
+    assert operator.exchange.state()["now_ms"] > began_ms + WINDOW_MS
+    without = operator.run("kill", REDIS_URL=durable_redis.url, QUANTUM_KILL_FILE=None)
+    assert without.code == 2, without
+
+
 def test_neither_place_is_a_failure_that_names_the_mend(operator: Operator) -> None:
     done = operator.run("kill", REDIS_URL="redis://127.0.0.1:1/0", QUANTUM_KILL_FILE=None)
     assert done.code == 2, done

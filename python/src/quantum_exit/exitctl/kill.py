@@ -77,10 +77,16 @@ class _Redis:
         try:
             if self._connection is None:
                 self._connection = Resp(self._url, REDIS_TIMEOUT_S)
-            return self._connection.run([*commands], REDIS_TIMEOUT_S)
+            replies = self._connection.run([*commands], REDIS_TIMEOUT_S)
         except (OSError, ValueError, RespError) as error:
             self.error = str(error) or type(error).__name__
             return None
+        # Just started: it refuses everything until it has read its file, and knows nothing yet.
+        loading = [r for r in replies if isinstance(r, RespError) and str(r).startswith("LOADING")]
+        if loading:
+            self.error = str(loading[0])
+            return None
+        return replies
 
 
 def engage(environ: Mapping[str, str], act: Act, base_url: str | None) -> KillReport:

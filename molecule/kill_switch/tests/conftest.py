@@ -51,11 +51,16 @@ def loaded() -> Iterator[Stage]:
         stage.exchange.deposit(MONEY)
         # The switch is tried here, not the patience of an exchange with whoever asks too much.
         stage.exchange.set_limits(weight_1m=0, orders_10s=0, orders_1m=0)
-        stage.run("cat >/run/quantum-load.py", stdin=LOAD.read_text(encoding="utf-8"))
-        start = "systemd-run --unit=quantum-load --collect /opt/quantum/current/bin/python"
-        stage.run(f"{start} /run/quantum-load.py")
+        start_load(stage)
         yield stage
-        stage.run("systemctl stop quantum-load.service; rm /run/quantum-load.py")
+        # Gone already, tunnel and all, if the host was rebooted.
+        stage.run("systemctl stop quantum-load.service; rm /run/quantum-load.py", check=False)
+
+
+def start_load(stage: Stage) -> None:
+    stage.run("cat >/run/quantum-load.py", stdin=LOAD.read_text(encoding="utf-8"))
+    start = "systemd-run --unit=quantum-load --collect /opt/quantum/current/bin/python"
+    stage.run(f"{start} /run/quantum-load.py")
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from stage import NOWHERE, Ended, Stage
 
 UNIT_FILE = "/etc/systemd/system/quantum-apply-layer.service"
 ENV_FILE = "/etc/quantum/proof.env"
+KEPT = "/etc/quantum/before-deployment.json"
 STOPPED = "quantum-position-state-brain.service"
 
 
@@ -61,7 +62,10 @@ def test_found_named_left_and_gone_when_mended(loaded: Stage, tmp_path: Path) ->
     finally:
         loaded.run(
             f"mv /run/unit.saved {UNIT_FILE}; chmod 0600 {ENV_FILE}; systemctl daemon-reload;"
-            f" systemctl start {STOPPED}; systemctl reset-failed quantum-broken"
+            f" systemctl start {STOPPED}; systemctl reset-failed quantum-broken;"
+            # What a deployment keeps while it runs, or was cut off, is no drift.
+            f" install -m 0600 /dev/null {KEPT}"
         )
     done, report = look(loaded, tmp_path / "mended.json")
     assert (done.code, report["hosts"]["kill"]["drift"]) == (0, []), done.text[-3000:]
+    loaded.run(f"rm {KEPT}")

@@ -47,6 +47,25 @@ def delegation(source: str) -> str:
 
 # --- names of our own --------------------------------------------------------------
 GROUP_APPLY: Final = "apply_layer"
+GROUP_ALERTS: Final = "alerts_delivery"
+"""The courier's group on the alerts' stream: acknowledged is what it has on its own disk."""
+
+ALERTS_DELIVERED: Final = "quantum:alerts:delivered"
+"""Hash, written by the courier about once a second while something changes:
+
+`destinations` (comma list; empty: alerts end in the journal), `waiting` (alerts not yet at every
+destination), `spooled_id` (stream id of the newest alert on its disk), `last_id`, `last_alert_id`,
+`last_type`, `last_epoch` (the newest alert that reached every destination), `repeats` (not sent
+again within their window), `canary_epoch` (the last canary that reached every destination), and
+for each destination `<name>:last_epoch`, `<name>:waiting`, `<name>:trouble` (empty: none)."""
+
+ALERTS_RECENT: Final = "quantum:alerts:recent"
+"""List, newest first, of JSON objects: what became of the last 50 alerts. `alert_id, stream_id
+(empty: it never was on the stream), type, severity, taken_epoch, outcome` (`delivered`,
+`waiting`, or `repeat`: told by an earlier one) and `delivered_epoch` (0: not yet)."""
+
+PROOF_VERDICTS: Final = "quantum:proofs:verdicts"
+"""Hash: name of a proof -> JSON of how it last ended: `verdict, passed, tests, ts_epoch`."""
 
 PERMIT_READY_CHANNEL: Final = "quantum:permit:ready"
 """Pub/sub: the plan_id of a permit that was just written. It only speeds things up."""
@@ -68,7 +87,7 @@ def position_baseline(symbol: str) -> str:
 
 
 def heartbeat(service: str) -> str:
-    """`service`: exitbrain, apply_layer, position_state or intent_executor."""
+    """`service`: exitbrain, apply_layer, position_state or intent_executor; alerts, metrics."""
     return f"quantum:heartbeat:{service}"
 
 

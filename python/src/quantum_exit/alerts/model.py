@@ -37,6 +37,8 @@ class AlertType(StrEnum):
     POLICY_STALE = "POLICY_STALE"
     RECONCILE_HOLD = "RECONCILE_HOLD"
     UNKNOWN_OUTCOME = "UNKNOWN_OUTCOME"
+    CANARY = "CANARY"
+    """Nothing is wrong: it proves the way of the others."""
 
 
 def alert_fields(

@@ -1,0 +1,266 @@
+"""Where alerts go: each destination takes one message and says yes, or raises.
+
+These are five small requests, on the HTTP library that is there anyway. What a general
+notification library hides is what an alert depends on: the status (is it the message or the
+address that is refused?), Retry-After, and that one message is one request. The plain webhook
+leads to everything else, such as a gateway of one's own.
+"""
+
+from __future__ import annotations
+
+import smtplib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from email.message import EmailMessage
+from email.utils import formatdate
+from typing import Any, Final, Protocol
+
+import requests
+
+from quantum_exit.courier import wording
+from quantum_exit.courier.config import CourierConfig
+from quantum_exit.courier.masking import Mask
+from quantum_exit.courier.spool import DEADMAN
+from quantum_exit.courier.taken import Taken
+
+_TIMEOUT_S: Final = (3.0, 6.0)  # to connect, to answer
+_ABOUT_THE_MESSAGE: Final = frozenset({400, 413, 422})
+_LONGEST_WAIT_S: Final = 600.0
+
+
+class NotDelivered(Exception):
+    """`reason` carries no URL; `refused`: it may be this message, not the destination."""
+
+    def __init__(self, reason: str, *, retry_after_s: float = 0.0, refused: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+        self.refused = refused
+
+
+class Destination(Protocol):
+    """`per_min`: how many messages it may get; `digests`: many alerts may be one message."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def per_min(self) -> int: ...
+    @property
+    def digests(self) -> bool: ...
+
+    def send(self, alerts: Sequence[Taken], *, harmless: bool = False) -> None:
+        """One message for all of them. `harmless`: in words that nobody refuses. Raises
+        NotDelivered."""
+
+
+class Http:
+    """One connection, kept open. No redirect is followed: it would carry the token along."""
+
+    def __init__(self) -> None:
+        self._session = requests.Session()
+        self._session.trust_env = False
+
+    def post(self, url: str, document: Any, headers: dict[str, str] | None = None) -> None:
+        self._ask("POST", url, json=document, headers=headers)
+
+    def get(self, url: str) -> None:
+        self._ask("GET", url)
+
+    def _ask(self, method: str, url: str, **more: Any) -> None:
+        try:
+            with self._session.request(
+                method, url, timeout=_TIMEOUT_S, allow_redirects=False, stream=True, **more
+            ) as answer:
+                status, headers = answer.status_code, answer.headers
+        except requests.RequestException as error:
+            # Its text would show the URL, which is the secret.
+            raise NotDelivered(type(error).__name__) from None
+        if not 200 <= status < 300:
+            wait_s = _seconds(headers.get("Retry-After", ""))
+            refused = status in _ABOUT_THE_MESSAGE
+            raise NotDelivered(f"HTTP {status}", retry_after_s=wait_s, refused=refused)
+
+
+def _seconds(text: str) -> float:
+    try:
+        return min(max(float(text), 0.0), _LONGEST_WAIT_S)
+    except ValueError:
+        return 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """The text of a message: `head` is one line, `body` more of them."""
+
+    host: str
+    mask: Mask
+    most: int
+
+    def of(self, alerts: Sequence[Taken], *, harmless: bool) -> tuple[str, str]:
+        if harmless:
+            return f"{len(alerts)} alert(s) on {self.host}", wording.HARMLESS
+        if len(alerts) == 1:
+            head, body = wording.title(alerts[0], self.host), wording.body(alerts[0])
+        else:
+            head = wording.digest_title(alerts, self.host)
+            body = "\n".join(map(wording.digest_line, alerts))
+        head = self.mask.text(head)[:200]
+        return head, wording.cut(self.mask.text(body), self.most - len(head))
+
+
+@dataclass(frozen=True, slots=True)
+class Discord:
+    url: str
+    words: _Words
+    http: Http
+    name: str = "discord"
+    per_min: int = 25
+    digests: bool = True
+
+    def send(self, alerts: Sequence[Taken], *, harmless: bool = False) -> None:
+        head, body = self.words.of(alerts, harmless=harmless)
+        content = f"**{head}**\n```\n{body.replace('```', chr(39) * 3)}\n```"
+        # Whatever the text holds, it calls nobody by name.
+        self.http.post(self.url, {"content": content, "allowed_mentions": {"parse": []}})
+
+
+@dataclass(frozen=True, slots=True)
+class Slack:
+    url: str
+    words: _Words
+    http: Http
+    name: str = "slack"
+    per_min: int = 50
+    digests: bool = True
+
+    def send(self, alerts: Sequence[Taken], *, harmless: bool = False) -> None:
+        head, body = (_for_slack(text) for text in self.words.of(alerts, harmless=harmless))
+        self.http.post(self.url, {"text": f"*{head}*\n```\n{body}\n```"})
+
+
+def _for_slack(text: str) -> str:
+    """Its three control characters; so `<!channel>` stays a text."""
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return escaped.replace("```", "'''")
+
+
+@dataclass(frozen=True, slots=True)
+class Telegram:
+    url: str
+    chat: str
+    words: _Words
+    http: Http
+    name: str = "telegram"
+    per_min: int = 18
+    """A group may get 20 a minute from a bot."""
+    digests: bool = True
+
+    def send(self, alerts: Sequence[Taken], *, harmless: bool = False) -> None:
+        head, body = self.words.of(alerts, harmless=harmless)
+        message = {
+            "chat_id": self.chat,
+            "text": f"{head}\n{body}",
+            "link_preview_options": {"is_disabled": True},
+        }
+        self.http.post(self.url, message)
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """One alert a request, whole, with its id as a key to know a second one by."""
+
+    url: str
+    authorization: str
+    words: _Words
+    http: Http
+    name: str = "webhook"
+    per_min: int = 600
+    digests: bool = False
+
+    def send(self, alerts: Sequence[Taken], *, harmless: bool = False) -> None:
+        for alert in alerts:
+            document = self.words.mask.value(alert.document(self.words.host))
+            if harmless:
+                document = {**document, "details": {"text": wording.HARMLESS}}
+            headers = {"Idempotency-Key": alert.alert_id.encode("ascii", "replace").decode()}
+            if self.authorization:
+                headers["Authorization"] = self.authorization
+            self.http.post(self.url, document, headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """Over the host's own mailer, which queues and delivers it on."""
+
+    to: tuple[str, ...]
+    sender: str
+    server: tuple[str, int]
+    words: _Words
+    name: str = "mail"
+    per_min: int = 20
+    digests: bool = True
+
+    def send(self, alerts: Sequence[Taken], *, harmless: bool = False) -> None:
+        head, body = self.words.of(alerts, harmless=harmless)
+        message = EmailMessage()
+        message["From"] = self.sender
+        message["To"] = ", ".join(self.to)
+        message["Subject"] = f"[quantum] {head}"
+        message["Date"] = formatdate()
+        message["Message-ID"] = f"<{_token(alerts[0].alert_id)}.{len(alerts)}@quantum.invalid>"
+        message["Auto-Submitted"] = "auto-generated"
+        message.set_content(body)
+        try:
+            with smtplib.SMTP(*self.server, timeout=_TIMEOUT_S[1]) as mailer:
+                mailer.send_message(message)
+        except smtplib.SMTPResponseException as error:
+            raise NotDelivered(f"SMTP {error.smtp_code}") from None
+        except smtplib.SMTPRecipientsRefused as error:
+            codes = sorted({str(code) for code, _ in error.recipients.values()})
+            raise NotDelivered(f"SMTP recipients refused: {', '.join(codes)}") from None
+        except (smtplib.SMTPException, OSError) as error:
+            raise NotDelivered(f"mailer: {type(error).__name__}") from None
+
+
+def _token(text: str) -> str:
+    return "".join(c for c in text if c.isalnum() or c == "-")
+
+
+@dataclass(frozen=True, slots=True)
+class DeadMan:
+    """Somebody outside who gets restless when this stops coming."""
+
+    url: str
+    http: Http
+    name: str = DEADMAN
+    per_min: int = 20
+    digests: bool = True
+    """Canaries that piled up are one sign of life."""
+
+    def send(self, alerts: Sequence[Taken], *, harmless: bool = False) -> None:
+        del alerts, harmless
+        self.http.get(self.url)
+
+
+def configured(config: CourierConfig, mask: Mask) -> list[Destination]:
+    """Those that the settings name, each with a connection of its own."""
+
+    def words(most: int) -> _Words:
+        return _Words(config.host, mask, most)
+
+    found: list[Destination] = []
+    if config.discord_url:
+        found.append(Discord(config.discord_url, words(1_900), Http()))
+    if config.slack_url:
+        found.append(Slack(config.slack_url, words(3_500), Http()))
+    if config.telegram_url:
+        found.append(Telegram(config.telegram_url, config.telegram_chat, words(3_900), Http()))
+    if config.webhook_url:
+        authorization = config.webhook_authorization
+        found.append(Webhook(config.webhook_url, authorization, words(0), Http()))
+    if config.mail_to:
+        server = config.mail_host
+        found.append(Mail(config.mail_to, config.mail_from, server, words(20_000)))
+    if config.deadman_url:
+        found.append(DeadMan(config.deadman_url, Http()))
+    return found

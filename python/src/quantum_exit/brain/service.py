@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import secrets
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -20,7 +23,7 @@ from quantum_exit.brain.news import Alert, gap_alert
 from quantum_exit.brain.protection import Protection, uncovered, unwatched_s
 from quantum_exit.brain.settings import BrainSettings
 from quantum_exit.brain.state import BrainState
-from quantum_exit.brain.store import Store
+from quantum_exit.brain.store import Store, SupersededError
 from quantum_exit.brain.think import SLACK_S
 from quantum_exit.brain.world import Exchange, NotReadyError
 from quantum_exit.bus.connection import RedisClient
@@ -31,7 +34,10 @@ from quantum_exit.values import format_epoch
 log = logging.getLogger("quantum_exit.brain")
 
 SERVICE: Final = "exitbrain"
+STANDING_BY: Final = "standing by: another Exit Brain works ({})"
 BEAT_EVERY_S: Final = 0.5
+GONE_AFTER_S: Final = 5.0
+"""A brain that took over and has not beaten for this long is taken over from."""
 HANGS_AFTER_S: Final = 20.0
 """A cycle that takes longer than all its timeouts together hangs: the watchdog may bite."""
 
@@ -77,7 +83,8 @@ class BrainService:
         self._notifier = notifier
         self._wall = wall
         self._monotonic = monotonic
-        self._store = Store(redis, settings.signer)
+        name = f"{socket.gethostname()} pid {os.getpid()} {secrets.token_hex(4)}"
+        self._store = Store(redis, settings.signer, name)
         self._cycle = Cycle(settings, self._store, exchange, wall, monotonic)
         self._state: BrainState | None = None
         self._board = Board()
@@ -86,6 +93,7 @@ class BrainService:
         self._said_env_kill = False
         self._trouble = ""
         self._rejected = False
+        self._superseded_by = ""
 
     def stop(self) -> None:
         self._stop.set()
@@ -114,8 +122,9 @@ class BrainService:
         self._board.cycle += 1
         began = self._monotonic()
         try:
-            self._say_env_kill()
             if self._state is None:
+                self._stand_by_while_another_works()
+                self._say_env_kill()
                 self._state = self._cycle.load()
             report = self._cycle.run(self._state)
         except NotReadyError as error:
@@ -123,6 +132,10 @@ class BrainService:
         except ReadFailed as error:
             self._reject_credentials(error)
             self._not_ready(f"exchange: {error}")
+        except SupersededError as error:
+            self._state = None
+            self._superseded_by = str(error)
+            self._not_ready(STANDING_BY.format(self._superseded_by))
         except (redis_module.RedisError, OSError) as error:
             # Whether the last step was taken is unknown: Redis tells, once it answers again.
             self._state = None
@@ -135,6 +148,15 @@ class BrainService:
             self._state = report.state
             self._good(report, self._monotonic() - began)
         self._board.finished_mono = self._monotonic()
+
+    def _stand_by_while_another_works(self) -> None:
+        """It was started by mistake, or we were: one of the two decides, by its own state."""
+        if not self._superseded_by:
+            return
+        if self._heartbeat.age_s(self._wall()) < GONE_AFTER_S:
+            raise NotReadyError(STANDING_BY.format(self._superseded_by))
+        self._superseded_by = ""
+        self._said_env_kill = False
 
     def _say_env_kill(self) -> None:
         if not self._said_env_kill:
@@ -205,6 +227,8 @@ class BrainService:
         else:
             self._notifier.watchdog()
         self._notifier.status(status)
+        if self._superseded_by:
+            return  # the heartbeat is that of the one who works
         fields = {"mode": Mode.SHADOW.value, **extra, "cycle": str(cycle)}
         try:
             self._heartbeat.beat(self._wall(), ready=ready, status=status, extra=fields)

@@ -31,8 +31,14 @@ META: Final = "quantum:exitbrain:meta"
 STREAM_KEPT: Final = 200_000
 """Intents live a minute; this many are hours of them."""
 CONTROL_KEPT: Final = 100
+HOLDER: Final = "quantum:exitbrain:holder"
+"""Names the one brain whose steps count."""
 NO_RESULT: Final = "0-0"
 _RESULTS_PER_READ: Final = 1_000
+
+
+class SupersededError(Exception):
+    """Another brain has taken over since; nothing of this step was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +88,17 @@ class Commit:
 
 
 class Store:
-    """`redis` must return bytes. Every method raises redis.RedisError."""
+    """`redis` must return bytes, `name` be unlike that of any other brain, earlier ones too.
+    Every method raises redis.RedisError."""
 
-    def __init__(self, redis: RedisClient, signer: Signer | None) -> None:
+    def __init__(self, redis: RedisClient, signer: Signer | None, name: str) -> None:
         self._redis = redis
         self._signer = signer
+        self._name = name
 
     def load(self) -> Saved:
+        """Takes over from any other brain: what that one means to write from now on is void."""
+        self._redis.set(HOLDER, self._name)
         pipe: Any = self._redis.pipeline(transaction=True)
         for key in (TRACKS, BOOKS, STOPS, META):
             pipe.hgetall(key)
@@ -149,12 +159,29 @@ class Store:
         )
 
     def commit(self, commit: Commit) -> None:
+        """All of it, or nothing and SupersededError: two brains that were started by mistake
+        never both decide."""
         pipe: Any = self._redis.pipeline(transaction=True)
+        try:
+            pipe.watch(HOLDER)
+            holder = pipe.get(HOLDER)
+            if holder is not None and holder != self._name.encode():
+                raise SupersededError(holder.decode("utf-8", "replace"))
+            pipe.multi()
+            self._queue(pipe, commit)
+            pipe.execute()
+        except redis_module.WatchError:
+            raise SupersededError("one that began this moment") from None
+        finally:
+            pipe.reset()
+
+    def _queue(self, pipe: Any, commit: Commit) -> None:
         _replace(pipe, TRACKS, commit.tracks, commit.tracks_gone, dump_track)
         _replace(pipe, BOOKS, commit.books, commit.books_gone, dump_book)
         _replace(pipe, STOPS, commit.stops, commit.stops_gone, dump_stops)
         if commit.meta:
             pipe.hset(META, mapping=dict(commit.meta))
+        pipe.set(HOLDER, self._name)
         for wish in commit.wishes:
             self._add_wish(pipe, wish)
         for alert in commit.alerts:
@@ -163,7 +190,6 @@ class Store:
         for entry in commit.control:
             pipe.lpush(keys.EXITBRAIN_CONTROL, entry)
             pipe.ltrim(keys.EXITBRAIN_CONTROL, 0, CONTROL_KEPT - 1)
-        pipe.execute()
 
     def _add_wish(self, pipe: Any, wish: Wish) -> None:
         """A shadow entry carries its mode and no signature: it must never serve as an intent."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, cast
 
 from quantum_exit import keys
 from quantum_exit.bus.connection import RedisClient
@@ -23,6 +23,14 @@ class Heartbeat:
         self._redis = redis
         self._key = keys.heartbeat(service)
         self._fixed = {"pid": str(os.getpid()), "started_epoch": format_epoch(started_epoch)}
+
+    def age_s(self, now_epoch: float) -> float:
+        """Of the newest beat, whoever's it was; infinite where there is none to be read.
+        Raises redis.RedisError."""
+        try:
+            return now_epoch - float(cast("bytes", self._redis.hget(self._key, "ts_epoch")))
+        except (TypeError, ValueError):
+            return float("inf")
 
     def beat(
         self, now_epoch: float, *, ready: bool, status: str, extra: Mapping[str, str] | None = None

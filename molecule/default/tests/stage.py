@@ -15,8 +15,14 @@ SERVICES = {
     "quantum-apply-layer": ("quantum-apply", "apply_layer"),
     "quantum-position-state-brain": ("quantum-position", "position_state"),
     "quantum-intent-executor": ("quantum-executor", "intent_executor"),
+    "quantum-alerts": ("quantum-alerts", "alerts"),
 }
-TIMERS = ("exitbrain-proof", "quantum-exit-owner-watch", "quantum-policy-refresh")
+TIMERS = (
+    "exitbrain-proof",
+    "quantum-exit-owner-watch",
+    "quantum-policy-refresh",
+    "quantum-alerts-canary",
+)
 
 
 def until(

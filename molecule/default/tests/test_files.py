@@ -17,6 +17,9 @@ SECRET = (
     "proof",
     "exit-owner-watch",
     "policy-refresh",
+    "alerts",
+    "alerts-raise",
+    "metrics",
     "paper-exchange",
 )
 

@@ -7,8 +7,9 @@ import redis
 from conftest import AsUser, connect
 
 SERVICES = ("exitbrain", "apply_layer", "position_state", "intent_executor")
-HELPERS = ("proof", "exit_owner_watch", "policy_refresh")
-EVERYBODY = (*SERVICES, *HELPERS, "operator", "maintenance", "intent_bridge")
+HELPERS = ("proof", "exit_owner_watch", "policy_refresh", "alerts_raise")
+OTHERS = ("operator", "maintenance", "alerts", "metrics", "intent_bridge")
+EVERYBODY = (*SERVICES, *HELPERS, *OTHERS)
 
 STREAMS = {
     "exit.intent": {"exitbrain"},
@@ -57,6 +58,8 @@ WRITERS = {
     "quantum:heartbeat:apply_layer": {"apply_layer"},
     "quantum:heartbeat:position_state": {"position_state"},
     "quantum:heartbeat:intent_executor": {"intent_executor"},
+    "quantum:alerts:delivered": {"alerts"},
+    "quantum:heartbeat:alerts": {"alerts"},
     "elsewhere": set(),
 }
 
@@ -149,7 +152,7 @@ def test_key_can_be_written_by_its_owner(as_user: AsUser, key: str) -> None:
         assert not would_refuse(as_user(user), "DEL", key)
 
 
-@pytest.mark.parametrize("user", ["intent_bridge", "maintenance"])
+@pytest.mark.parametrize("user", ["intent_bridge", "maintenance", "alerts_raise"])
 @pytest.mark.parametrize("key", ["quantum:stream:apply.plan", "quantum:kill_switch"])
 def test_who_needs_not_read_cannot(as_user: AsUser, user: str, key: str) -> None:
     assert refuses(as_user(user), "GET", key)
@@ -186,6 +189,7 @@ def test_a_script_does_what_its_user_may(as_user: AsUser) -> None:
     ("user", "stream", "group"),
     [
         ("apply_layer", "exit.intent", "apply_layer"),
+        ("alerts", "alerts", "alerts_delivery"),
         ("position_state", "apply.plan", "position_state_brain"),
         ("position_state", "apply.plan.manual", "position_state_brain"),
         ("intent_executor", "apply.plan", "intent_executor"),

@@ -90,6 +90,12 @@ options:
     description: More variables for a file, by the file's name.
     type: dict
     default: {}
+  secrets:
+    description:
+      - Still more variables for a file, by the file's name, that nobody may see. An empty one is
+        left out.
+    type: dict
+    default: {}
   brain:
     description: The file that carries the kill switch, and the unit that is started with it.
     type: dict
@@ -154,6 +160,7 @@ class Deployment:
                 address = self._parameters["redis_address"]
                 redis = redis_url(passwords, redis_path, service["redis_user"], address)
             after = derive(service, pairs, signing, redis, network)
+            after.update(self._secrets(name))
             after.update({key: as_text(value) for key, value in self._extra(name).items()})
             keep_kill_switch(after, before or {})
             if service["exchange"] == "serve":
@@ -249,6 +256,10 @@ class Deployment:
     def _extra(self, name: str) -> dict:
         return self._parameters["extra"].get(name, {})
 
+    def _secrets(self, name: str) -> dict[str, str]:
+        given = self._parameters["secrets"].get(name, {})
+        return {key: as_text(value) for key, value in given.items() if value not in ("", None)}
+
     def _refuse_half_released(self, before: dict[str, str]) -> None:
         unit = self._parameters["brain"]["unit"]
         if not kill_switch_active(before) and kill_switch_active(environment_of(unit)):
@@ -311,6 +322,7 @@ def main() -> None:
             "redis_address": {"type": "str", "default": "127.0.0.1:6379"},
             "files": {"type": "dict", "required": True},
             "extra": {"type": "dict", "default": {}},
+            "secrets": {"type": "dict", "default": {}, "no_log": True},
             "brain": {"type": "dict", "required": True},
         },
         supports_check_mode=True,

@@ -39,6 +39,12 @@ options:
     type: list
     elements: str
     default: []
+  package:
+    description:
+      - Python package of the service, where a release may be older than the service. If the
+        current release lacks it, or the unit is not installed, everything is left as it is.
+    type: str
+    default: ""
   ready_timeout_s:
     description: How long it may take until the service is ready.
     type: int
@@ -57,7 +63,10 @@ status:
 """
 
 # Variables that come from our files; all others in a process are systemd's own.
-OURS = ("BINANCE_", "USE_BINANCE_", "EXIT_", "INTENT_EXECUTOR_", "QUANTUM_", "REDIS_", "PAPER_")
+OURS = (
+    *("BINANCE_", "USE_BINANCE_", "EXIT_", "INTENT_EXECUTOR_", "QUANTUM_", "REDIS_", "PAPER_"),
+    *("ALERTS_", "METRICS_"),
+)
 FINGERPRINT = "QUANTUM_UNIT_FINGERPRINT"
 SHOWN = ("ActiveState", "SubState", "Result", "MainPID", "ExecMainStatus", "StatusText")
 LOG_LINES = 30
@@ -113,6 +122,15 @@ def differences(pid: str, parameters: dict) -> list[str]:
     return reasons
 
 
+def is_not_there(parameters: dict) -> bool:
+    """A service that came with a later release than the current one."""
+    if not parameters["package"]:
+        return False
+    installed = Path("/etc/systemd/system", parameters["name"]).exists()
+    place = f"lib/python3*/site-packages/{parameters['package'].replace('.', '/')}"
+    return not installed or not list(Path(parameters["root"], "current").glob(place))
+
+
 def why_restart(parameters: dict) -> list[str]:
     state = show(parameters["name"])
     if state.get("ActiveState") != "active" or state.get("MainPID", "0") == "0":
@@ -156,11 +174,14 @@ def main() -> None:
             "env_file": {"type": "path", "required": True},
             "root": {"type": "path", "required": True},
             "pending": {"type": "list", "elements": "str", "default": []},
+            "package": {"type": "str", "default": ""},
             "ready_timeout_s": {"type": "int", "default": 30},
         },
         supports_check_mode=True,
     )
     name = module.params["name"]
+    if is_not_there(module.params):
+        module.exit_json(changed=False, reasons=[], status="")
     try:
         reasons = why_restart(module.params)
         if module.check_mode:

@@ -153,7 +153,10 @@ class Installation:
 
     def needs_reload(self) -> bool:
         """A run that was interrupted between writing and reloading leaves this behind."""
-        shown = systemctl("show", "--property=NeedDaemonReload", "--value", *self.texts)
+        names = [name for name in self.texts if "@." not in name]  # a template is never loaded
+        if not names:
+            return False
+        shown = systemctl("show", "--property=NeedDaemonReload", "--value", *names)
         return "yes" in shown.split()
 
 

@@ -50,6 +50,8 @@ def build_parser() -> argparse.ArgumentParser:
         return sub
 
     add("status", _status, "mode, switch, services, positions, open plans: one glance")
+    top = add("top", _top, "one screen that keeps up: positions, decisions, denials, alerts")
+    top.add_argument("--once", action="store_true", help="print one frame and end")
     kill = add("kill", _kill, "stop: when it returns, no order of ours is accepted any more")
     kill.add_argument("--reason", default="by hand", help="why; kept with the switch")
     resume = add("resume", _resume, "release the kill switch, if positions are known")
@@ -106,6 +108,12 @@ def _status(context: Context, _: argparse.Namespace) -> int:
     from quantum_exit.exitctl import status
 
     return status.run(context)
+
+
+def _top(context: Context, arguments: argparse.Namespace) -> int:
+    from quantum_exit.exitctl.top import command
+
+    return command.run(context, once=arguments.once)
 
 
 def _kill(context: Context, arguments: argparse.Namespace) -> int:

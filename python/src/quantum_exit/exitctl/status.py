@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, cast
@@ -11,9 +12,17 @@ from typing import Any, Final, cast
 import redis
 
 from quantum_exit import keys
+from quantum_exit.brain.store import META
 from quantum_exit.brain.track import Track
 from quantum_exit.exitctl.context import CommandError, Context, say_error
 from quantum_exit.exitctl.status_view import render
+from quantum_exit.exits.params import (
+    BUILT_IN,
+    HarvestParams,
+    InvalidParamsError,
+    parse_harvest_params,
+)
+from quantum_exit.exits.rules import next_target
 from quantum_exit.policy.reader import StalePolicy, ValidPolicy, parse_policy
 from quantum_exit.proofs import host, observe
 from quantum_exit.settings import exit_owner
@@ -55,9 +64,35 @@ def without_redis(environ: Mapping[str, str], error: str) -> Document:
     }
 
 
-def collect(client: redis.Redis, environ: Mapping[str, str]) -> Document:
+@dataclass(frozen=True, slots=True)
+class Rare:
+    """What costs a walk over all keys or another process. A screen that looks every second
+    reads this part less often."""
+
+    units: Document | None
+    symbols: frozenset[str]
+    """Every symbol with a snapshot, flat ones too."""
+    holds: tuple[str, ...]
+    delegated: tuple[str, ...]
+    """Sources with a delegation."""
+    last_proof: Document | None
+
+
+def read_rare(client: redis.Redis) -> Rare:
     """Raises redis.RedisError."""
+    return Rare(
+        units=_units(),
+        symbols=frozenset(_names(client, keys.snapshot(""))),
+        holds=tuple(_names(client, keys.reconcile_hold(""))),
+        delegated=tuple(_names(client, keys.delegation(""))),
+        last_proof=last_proof(PROOF_LOG),
+    )
+
+
+def collect(client: redis.Redis, environ: Mapping[str, str], rare: Rare | None = None) -> Document:
+    """`rare`: of an earlier look, where it need not be read again. Raises redis.RedisError."""
     now_epoch = time.time()
+    rare = rare or read_rare(client)
     beats = observe.read_beats(client, now_epoch)
     places = observe.kill_places(client, environ, beats)
     mode = observe.brain_mode(beats["exitbrain"])
@@ -74,18 +109,15 @@ def collect(client: redis.Redis, environ: Mapping[str, str]) -> Document:
             "places": [_place(place) for place in places],
         },
         "services": {name: _service(beat) for name, beat in beats.items()},
-        "units": _units(),
-        "positions": _positions(client, now_epoch),
+        "units": rare.units,
+        "positions": _positions(client, rare.symbols, now_epoch),
         "open_plans": _open_plans(client, now_epoch),
         "pending": _pending(client),
         "policy": _policy(client, now_epoch),
         "manual_lane": manual_lane(client),
-        "delegations": delegations(client),
-        "holds": [
-            key.removeprefix(keys.reconcile_hold(""))
-            for key in scan(client, keys.reconcile_hold("*"))
-        ],
-        "last_proof": last_proof(PROOF_LOG),
+        "delegations": _delegations(client, rare.delegated),
+        "holds": list(rare.holds),
+        "last_proof": rare.last_proof,
     }
 
 
@@ -128,39 +160,59 @@ def scan(client: redis.Redis, pattern: str) -> list[str]:
     return sorted(cast("Iterable[str]", client.scan_iter(match=pattern, count=1000)))
 
 
-def _positions(client: redis.Redis, now_epoch: float) -> Document:
+def _names(client: redis.Redis, prefix: str) -> list[str]:
+    return [key.removeprefix(prefix) for key in scan(client, f"{prefix}*")]
+
+
+def _positions(client: redis.Redis, known: frozenset[str], now_epoch: float) -> Document:
+    """`known`: symbols that had a snapshot; one opened since then is named by P3.3's state."""
     state = observe.read_hash(client, keys.SNAPSHOT_STATE)
     age_s = _age_s(state.get("ts_epoch"), now_epoch)
+    held = observe.load_json(state.get("symbols"))
+    symbols = known.union(map(str, held) if isinstance(held, list) else ())
     tracks = observe.read_tracks(client)
+    params = _exit_params(client) if tracks else None
     rows = []
-    for key in scan(client, keys.snapshot("*")):
-        fields = observe.read_hash(client, key)
+    for symbol in sorted(symbols):
+        fields = observe.read_hash(client, keys.snapshot(symbol))
+        if not fields:
+            continue
         try:
             amount = parse_amount(fields.get("position_amt", ""))
         except InvalidNumberError:
             amount = Decimal("NaN")
         if amount == 0:
             continue
-        symbol = key.removeprefix(keys.snapshot(""))
         rows.append(
             {
                 "symbol": symbol,
                 **{name: fields.get(name, "?") for name in ("side", "position_amt", "entry_price")},
                 **{name: fields.get(name, "?") for name in ("mark_price", "unrealized_pnl")},
                 "age_s": _age_s(fields.get("ts_epoch"), now_epoch),
-                "guard": _guard(tracks.get(symbol), now_epoch),
+                "guard": _guard(tracks.get(symbol), params, now_epoch),
             }
         )
     return {"read_age_s": age_s, "rows": rows}
 
 
-def _guard(track: Track | None, now_epoch: float) -> Document | None:
+def _exit_params(client: redis.Redis) -> HarvestParams | None:
+    """The brain's, as it last wrote them down; None when they cannot be read."""
+    text = cast("str | None", client.hget(META, "params_json"))
+    try:
+        return parse_harvest_params(text) if text else BUILT_IN
+    except InvalidParamsError:
+        return None
+
+
+def _guard(track: Track | None, params: HarvestParams | None, now_epoch: float) -> Document | None:
     """What the Exit Brain holds for a position; None when it does not know the position."""
     if track is None:
         return None
     rules = track.rules
+    target = next_target(params.for_symbol(track.symbol), rules) if params else None
     return {
         "stop": format_number(rules.stop),
+        "target": None if target is None else format_number(target),
         "rule": str(rules.stop_rule),
         "closing": str(rules.closing) if rules.closing else None,
         "open_for_s": round(now_epoch - rules.opened_epoch, 1),
@@ -223,10 +275,17 @@ def manual_lane(client: redis.Redis) -> Document:
 
 
 def delegations(client: redis.Redis) -> list[Document]:
+    return _delegations(client, _names(client, keys.delegation("")))
+
+
+def _delegations(client: redis.Redis, sources: Iterable[str]) -> list[Document]:
     rows = []
-    for key in scan(client, keys.delegation("*")):
-        content = observe.load_json(observe.read_text(client, key))
-        source = key.removeprefix(keys.delegation(""))
+    for source in sources:
+        key = keys.delegation(source)
+        text = observe.read_text(client, key)
+        if text is None:
+            continue  # it ran out since it was found
+        content = observe.load_json(text)
         symbol = content.get("symbol") if isinstance(content, dict) else None
         ttl_s = client.ttl(key)
         why = str(content.get("reason", "")) if isinstance(content, dict) else ""

@@ -132,6 +132,14 @@ def full_close_begun(state: RuleState, rule: Rule) -> RuleState:
     return replace(state, closing=rule)
 
 
+def next_target(params: ExitParams, state: RuleState) -> Decimal | None:
+    """The price of the next take-profit level; None when none is left or the rule is off."""
+    for level in params.take_profits:
+        if level.pct not in state.levels_taken:
+            return _at_profit(state.entry, state.side, level.pct)
+    return None
+
+
 def average_true_range(
     klines: Iterable[tuple[Decimal, Decimal, Decimal]], period: int
 ) -> Decimal | None:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import pytest
@@ -17,38 +14,18 @@ import redis
 from quantum_exit import keys
 from quantum_exit.signing import INTENT_FIELDS, Signer, generate_seed
 
+from ..conftest import wait_for
+from ..processes import Start, processes_of
+
 OWNER = "exitbrain_v3_5"
 SIGNER = Signer(generate_seed())
-Start = Callable[..., subprocess.Popen[bytes]]
-
-
-def wait_for(condition: Callable[[], object], what: str, timeout_s: float = 20.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
-        time.sleep(0.01)
 
 
 @pytest.fixture
 def start(redis_url: str) -> Iterator[Start]:
-    processes: list[subprocess.Popen[bytes]] = []
-
-    def run(**changes: str) -> subprocess.Popen[bytes]:
-        environ = {
-            "PATH": os.environ["PATH"],
-            "REDIS_URL": redis_url,
-            "QUANTUM_PUBLIC_KEY_EXITBRAIN_V3_5": SIGNER.public_hex,
-        } | changes
-        process = subprocess.Popen(
-            [sys.executable, "-m", "quantum_exit.apply"], env=environ, stdout=subprocess.DEVNULL
-        )
-        processes.append(process)
-        return process
-
-    yield run
-    for process in processes:
-        process.kill()
-        process.wait()
+    environ = {"REDIS_URL": redis_url, "QUANTUM_PUBLIC_KEY_EXITBRAIN_V3_5": SIGNER.public_hex}
+    with processes_of("quantum_exit.apply", environ) as run:
+        yield run
 
 
 def intent(signer: Signer | None = SIGNER, **changes: str) -> dict[str, str]:

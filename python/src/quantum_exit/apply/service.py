@@ -18,8 +18,8 @@ from quantum_exit.apply.rules import Judgement, Verdict
 from quantum_exit.bus.connection import connect
 from quantum_exit.bus.consumer import Entry, GroupReader
 from quantum_exit.bus.heartbeat import Heartbeat
+from quantum_exit.bus.trimming import trim
 from quantum_exit.delegation import Delegation, parse_delegation
-from quantum_exit.executor.trimming import trim
 from quantum_exit.messages import ExitIntent, Malformed, decode_fields, parse_intent
 from quantum_exit.policy.reader import ValidPolicy, read_policy
 from quantum_exit.sanity.snapshot import PositionView, view_position

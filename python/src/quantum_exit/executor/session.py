@@ -16,6 +16,7 @@ from quantum_exit import keys
 from quantum_exit.alerts.model import AlertType, Severity
 from quantum_exit.binance.client import ClientFactory
 from quantum_exit.bus.connection import RedisClient, connect
+from quantum_exit.bus.trimming import trim
 from quantum_exit.executor.context import Context
 from quantum_exit.executor.intake import BLOCK_S, Intake
 from quantum_exit.executor.market import Market
@@ -28,7 +29,6 @@ from quantum_exit.executor.settings import ExecutorSettings
 from quantum_exit.executor.settler import Settler
 from quantum_exit.executor.store import Ending, Store
 from quantum_exit.executor.tape import Tape
-from quantum_exit.executor.trimming import trim
 from quantum_exit.executor.waiting import WaitingRoom, listen
 from quantum_exit.executor.work import Work
 from quantum_exit.gates.model import Denial, Lane, Order

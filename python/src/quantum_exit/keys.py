@@ -54,9 +54,10 @@ ALERTS_DELIVERED: Final = "quantum:alerts:delivered"
 """Hash, written by the courier about once a second while something changes:
 
 `destinations` (comma list; empty: alerts end in the journal), `waiting` (alerts not yet at every
-destination), `spooled_id` (stream id of the newest alert on its disk), `last_id`, `last_alert_id`,
-`last_type`, `last_epoch` (the newest alert that reached every destination), `repeats` (not sent
-again within their window), `canary_epoch` (the last canary that reached every destination), and
+destination), `spooled_id` (stream id of the newest alert on its disk), `last_id` (stream id of the
+newest that reached every destination), `last_alert_id`, `last_type`, `last_epoch` (the newest
+that did, those that never were on the stream included), `repeats` (not sent again within their
+window), `canary_epoch` (the last canary that reached every destination), and
 for each destination `<name>:last_epoch`, `<name>:waiting`, `<name>:trouble` (empty: none)."""
 
 ALERTS_RECENT: Final = "quantum:alerts:recent"

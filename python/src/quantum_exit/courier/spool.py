@@ -222,9 +222,13 @@ class Spool:
         names = [row[0] for row in self._db.execute("SELECT name FROM destinations ORDER BY name")]
         one = self._one
         last = one(
-            "SELECT stream_id, alert_id, type, delivered_epoch FROM alerts "
+            "SELECT alert_id, type, delivered_epoch FROM alerts "
             "WHERE delivered_epoch > 0 ORDER BY seq DESC LIMIT 1"
-        ) or ("", "", "", 0.0)
+        ) or ("", "", 0.0)
+        last_id = one(
+            "SELECT stream_id FROM alerts WHERE stream_id != '' AND delivered_epoch > 0 "
+            "ORDER BY seq DESC LIMIT 1"
+        )
         spooled = one(
             "SELECT stream_id FROM alerts WHERE stream_id != '' ORDER BY seq DESC LIMIT 1"
         )
@@ -234,10 +238,10 @@ class Spool:
             "destinations": ",".join(name for name in names if name != DEADMAN),
             "waiting": str(waiting[0]),
             "spooled_id": spooled[0] if spooled else "",
-            "last_id": last[0],
-            "last_alert_id": last[1],
-            "last_type": last[2],
-            "last_epoch": f"{last[3]:.3f}",
+            "last_id": last_id[0] if last_id else "",
+            "last_alert_id": last[0],
+            "last_type": last[1],
+            "last_epoch": f"{last[2]:.3f}",
             "repeats": str(one("SELECT count(*) FROM alerts WHERE repeat = 1")[0]),
             "canary_epoch": f"{(canary and canary[0]) or 0:.3f}",
         }

@@ -10,7 +10,7 @@ import redis
 
 from quantum_exit.alerts.publish import AlertType, Severity, publish_alert
 from quantum_exit.exitctl.context import CommandError, Context
-from quantum_exit.proofs import apply, deployment, executor, exitbrain, text, watch
+from quantum_exit.proofs import apply, deployment, executor, exitbrain, text, verdicts, watch
 from quantum_exit.proofs.model import Expect, Proof, Verdict, overall
 
 Runner = Callable[[redis.Redis, Mapping[str, str], Expect], Proof]
@@ -48,6 +48,7 @@ def _run_one(context: Context, name: str, expect: Expect) -> Proof:
         proof = runner(bus, context.environ, expect)
     except (CommandError, redis.RedisError) as error:
         return Proof(name, title, time.time(), (), error=str(error))
+    verdicts.record(bus, proof)
     if proof.verdict is Verdict.FAIL:
         failed = [test for test in proof.tests if not test.passed]
         details = {

@@ -20,7 +20,7 @@ from quantum_exit import keys
 from quantum_exit.alerts.denials import Denials, collect
 from quantum_exit.alerts.model import AlertType, Severity, alert_fields
 from quantum_exit.bus.connection import connect
-from quantum_exit.executor.trimming import trim
+from quantum_exit.bus.trimming import trim
 from quantum_exit.policy.reader import ValidPolicy, parse_policy
 from quantum_exit.proofs import host, observe
 from quantum_exit.settings import redis_url, run_service

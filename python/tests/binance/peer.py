@@ -17,7 +17,6 @@ from quantum_exit.binance.client import Client
 from quantum_exit.binance.clock import ClockSample, ExchangeClock
 from quantum_exit.binance.model import Credentials
 from quantum_exit.binance.rate import RateState
-from quantum_exit.binance.transport import make_session
 
 API_KEY = "key-canary-1f5b"
 API_SECRET = "secret-canary-9c2e"  # a canary: no log and no message may ever show it
@@ -184,7 +183,6 @@ def make_client(
         now = monotonic()
         clock.add(ClockSample(int(time.time() * 1000), now, now))
     return Client(
-        make_session(),
         Credentials(API_KEY, API_SECRET) if signed else None,
         url,
         clock=clock,

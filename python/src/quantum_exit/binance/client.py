@@ -37,7 +37,6 @@ from quantum_exit.binance.orders import check_client_id
 from quantum_exit.binance.rate import RateState
 from quantum_exit.binance.requester import Requester
 from quantum_exit.binance.signing import SignedRequest
-from quantum_exit.binance.transport import make_session
 
 Value = TypeVar("Value")
 
@@ -223,7 +222,7 @@ class Client(Requester):
 
 @dataclass(frozen=True, slots=True)
 class ClientFactory:
-    """Makes the clients of a process: a session for each, clock and rate limits in common.
+    """Makes the clients of a process: a connection for each, clock and rate limits in common.
 
     `base_url` as `urls.check_base_url` returned it.
     """
@@ -238,7 +237,6 @@ class ClientFactory:
     def make(self) -> Client:
         """A client for the calling thread to keep."""
         return Client(
-            make_session(),
             self.credentials,
             self.base_url,
             clock=self.clock,

@@ -39,7 +39,7 @@ class RateState:
         self._status = {False: 429, True: 429}
 
     def note_headers(self, headers: Mapping[str, str]) -> None:
-        """Read the used weight. `headers` must be case-insensitive, as those of requests are.
+        """Read the used weight. `headers` must be case-insensitive, as those of a reply are.
 
         Answers to orders report 0 or "-1": that says nothing about the weight.
         """

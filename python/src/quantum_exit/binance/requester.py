@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-import requests
-
 from quantum_exit.binance import signing
 from quantum_exit.binance.clock import ClockSample, ClockUnknown, ExchangeClock
 from quantum_exit.binance.errors import (
@@ -43,7 +41,6 @@ class Requester:
 
     def __init__(
         self,
-        session: requests.Session,
         credentials: Credentials | None,
         base_url: str,
         *,
@@ -61,7 +58,7 @@ class Requester:
         self._credentials = credentials
         self._monotonic = monotonic
         self._wall = wall
-        self._wire = Wire(session, base_url, timeout_s, connect_timeout_s)
+        self._wire = Wire(base_url, timeout_s, connect_timeout_s)
         self._headers = {
             "Accept": "application/json",
             "Accept-Encoding": "gzip",

@@ -2,51 +2,22 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from stage import HOST, SSH_CONFIG, Stage, wait_until
+from hosts import tunnels
+from stage import HOST, Stage
 
 LOAD = Path(__file__).resolve().parents[1] / "files" / "load.py"
 # Room for every order of the load.
 MONEY = 5_000_000
 
 
-@contextmanager
-def tunnels(*ports: int) -> Iterator[list[int]]:
-    """Ports here that end at ports of the host, which are reachable from the host alone."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in ports]
-    here = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    forwards = [
-        f"-L127.0.0.1:{mine}:127.0.0.1:{theirs}" for mine, theirs in zip(here, ports, strict=True)
-    ]
-    process = subprocess.Popen(
-        ["ssh", "-F", str(SSH_CONFIG), "-N", "-o", "ExitOnForwardFailure=yes", *forwards, HOST]
-    )
-    try:
-        for mine in here:
-            wait_until("a tunnel to the host", lambda port=mine: _accepts(port))
-        yield here
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _accepts(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
 @pytest.fixture(scope="session")
 def loaded() -> Iterator[Stage]:
     """About ten plans a second arrive, whatever becomes of them."""
-    with tunnels(6379, 8091) as (redis_port, exchange_port):
+    with tunnels(HOST, 6379, 8091) as (redis_port, exchange_port):
         stage = Stage(redis_port, exchange_port)
         stage.exchange.deposit(MONEY)
         # The switch is tried here, not the patience of an exchange with whoever asks too much.

@@ -6,18 +6,16 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import redis
+from hosts import ROOT, SSH_CONFIG, wait_until
 from paper_exchange.testing import ControlClient, OrderRecord
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-ROOT = Path(__file__).resolve().parents[3]
 INVENTORY = Path(__file__).resolve().parents[1] / "inventory" / "hosts.yml"
-SSH_CONFIG = ROOT / ".quantum" / "ssh_config"
 HOST = "kill"
 KILL_FILE = "/var/lib/quantum/kill_switch"
 RESULTS = "quantum:stream:apply.result"
@@ -37,13 +35,6 @@ class Ended:
     code: int
     text: str
     took_s: float
-
-
-def wait_until(what: str, condition: Callable[[], object], timeout_s: float = 20) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
-        time.sleep(0.05)
 
 
 class Stage:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 
-from stage import EXECUTOR, KILL_FILE, SERVICES, Stage, wait_until
+from hosts import wait_until
+from stage import EXECUTOR, KILL_FILE, SERVICES, Stage
 
 WAY_OF_AN_ORDER_MS = 900
 

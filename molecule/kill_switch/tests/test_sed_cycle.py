@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from stage import BRAIN, Stage, wait_until
+from hosts import wait_until
+from stage import BRAIN, Stage
 
 ENV_FILE = "/etc/quantum/exitbrain-v35.env"
 VARIABLE = "EXIT_EXECUTOR_KILL_SWITCH"

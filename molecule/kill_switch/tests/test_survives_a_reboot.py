@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from conftest import start_load, tunnels
-from stage import KILL_FILE, Stage, wait_until
+from hosts import wait_until
+from stage import KILL_FILE, Stage
 
 # The file systems that the other tests filled are gone after a reboot: what is on them first
 # moves to the disk beneath.

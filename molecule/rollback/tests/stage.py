@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[3]
+from hosts import ROOT, SSH_CONFIG
+
 SCENARIO = Path(__file__).resolve().parents[1]
-SSH = ["ssh", "-F", str(ROOT / ".quantum" / "ssh_config"), "roll"]
+SSH = ["ssh", "-F", str(SSH_CONFIG), "roll"]
 PLANS = "/run/quantum-plans.py"
 UNITS = (
     "quantum-exitbrain-v35",
@@ -98,13 +98,6 @@ def proof(expect: str) -> Ended:
 
 def nothing_is_left_behind() -> bool:
     return run(f"test -e {KEPT}", check=False).code == 1
-
-
-def wait_until(what: str, condition: Callable[[], object], timeout_s: float = 30) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
-        time.sleep(0.2)
 
 
 class Plans:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import stage
+from hosts import wait_until
 
 
 def assert_back(done: stage.Ended, release: str, configuration: str, reason: str) -> None:
@@ -56,7 +57,7 @@ def test_a_change_of_mode_by_mistake_stops_before_anything_is_restarted() -> Non
 def test_upgrade_and_downgrade_lose_and_double_no_plan() -> None:
     old = stage.current()
     plans = stage.Plans()
-    stage.wait_until("plans are executed", lambda: plans.audit()["executed"] > 3)
+    wait_until("plans are executed", lambda: plans.audit()["executed"] > 3)
     try:
         done = stage.deploy("new")
         assert done.code == 0, done.text[-3000:]
@@ -79,17 +80,17 @@ def test_upgrade_and_downgrade_lose_and_double_no_plan() -> None:
         assert done.code == 0, done.text[-3000:]
         assert stage.releases_that_run() == {new}
         before = plans.audit()["executed"]
-        stage.wait_until("plans go on", lambda: plans.audit()["executed"] > before + 3)
+        wait_until("plans go on", lambda: plans.audit()["executed"] > before + 3)
     finally:
         plans.stop()
-    stage.wait_until("every plan has its result", lambda: not plans.audit()["without_result"])
-    stage.wait_until("nothing is pending", lambda: plans.audit()["pending"] == 0)
+    wait_until("every plan has its result", lambda: not plans.audit()["without_result"])
+    wait_until("nothing is pending", lambda: plans.audit()["pending"] == 0)
     found = plans.audit()
     assert found["sent"] > 50
     assert found["with_several"] == []
     # While the services restart, an opening plan may be denied for want of a fresh position.
     assert found["executed"] > found["sent"] / 2, found
-    stage.wait_until(
+    wait_until(
         "the exchange has what the results say",
         lambda: float(plans.audit()["position"]) == float(found["filled"]),
     )
@@ -122,4 +123,4 @@ def test_a_killed_host_stays_killed_through_a_deployment_and_a_rollback() -> Non
         assert stage.run("cat /var/lib/quantum/kill_switch").text.strip() == "on"
     finally:
         stage.run("exitctl resume --reason 'the drill is over'")
-    stage.wait_until("it is live again", lambda: stage.proof("live").code == 0)
+    wait_until("it is live again", lambda: stage.proof("live").code == 0)

@@ -9,7 +9,7 @@ import uuid
 from collections import Counter
 
 import redis
-from stage import wait_until
+from hosts import wait_until
 
 PLANS = "quantum:stream:apply.plan"
 RESULTS = "quantum:stream:apply.result"

@@ -8,19 +8,18 @@ import secrets
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import redis
+from hosts import ROOT, SSH_CONFIG, wait_until
 from paper_exchange.testing import ControlClient
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-ROOT = Path(__file__).resolve().parents[3]
 INVENTORY = Path(__file__).resolve().parents[1] / "inventory" / "hosts.yml"
-SSH_CONFIG = ROOT / ".quantum" / "ssh_config"
 HOST = "rotate"
 PROGRAM = "/opt/quantum/current/bin/launch quantum_exit.rotation"
 JOURNAL = "/etc/quantum/.rotation/journal.json"
@@ -62,15 +61,6 @@ def new_keys() -> NewKeys:
     marks = ("canaryTK", "canaryTS", "canaryRK", "canaryRS")
     trade, trade_secret, read, read_secret = (mark + secrets.token_hex(20) for mark in marks)
     return NewKeys((trade, trade_secret, read, read_secret))
-
-
-def wait_until(
-    what: str, condition: Callable[[], object], timeout_s: float = 30, every_s: float = 0.05
-) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
-        time.sleep(every_s)
 
 
 class Stage:

@@ -9,8 +9,9 @@ from decimal import Decimal
 
 import leaks
 import pytest
+from hosts import wait_until
 from load import PLANS, Load, ReadyGap, opening
-from stage import JOURNAL, Ended, NewKeys, Stage, new_keys, wait_until
+from stage import JOURNAL, Ended, NewKeys, Stage, new_keys
 
 BUDGET_S = 20.0
 GAP_S = 2.0

@@ -6,8 +6,9 @@ from collections import Counter
 
 import pytest
 import redis
+from hosts import wait_until
 from load import Load
-from stage import NAMES, Stage, new_keys, wait_until
+from stage import NAMES, Stage, new_keys
 
 
 def test_the_source_edited_by_hand_is_derived_and_proven(stage: Stage) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from stage import Stage, assert_well, new_keys, wait_until
+from hosts import wait_until
+from stage import Stage, assert_well, new_keys
 
 
 def test_after_a_reboot_half_way_the_host_works_and_the_next_run_ends_it(stage: Stage) -> None:

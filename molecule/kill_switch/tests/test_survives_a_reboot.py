@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from conftest import start_load, tunnels
-from hosts import wait_until
-from stage import KILL_FILE, Stage
+from conftest import start_load
+from hosts import tunnels, wait_until
+from stage import HOST, KILL_FILE, Stage
 
 # The file systems that the other tests filled are gone after a reboot: what is on them first
 # moves to the disk beneath.
@@ -30,7 +30,7 @@ def test_it_is_still_on_after_a_reboot_and_nothing_is_sent(loaded: Stage) -> Non
     loaded.run("systemctl reboot", check=False)
     wait_until("another boot", lambda: is_other_boot(loaded, boot), timeout_s=60)
     wait_until("the exchange is up", lambda: exchange_is_up(loaded), timeout_s=60)
-    with tunnels(6379, 8091) as (redis_port, exchange_port):
+    with tunnels(HOST, 6379, 8091) as (redis_port, exchange_port):
         stage = Stage(redis_port, exchange_port)
         assert stage.run(f"cat {KILL_FILE}").text.strip() == "on"
         wait_until("Redis answers", lambda: is_killed(stage))

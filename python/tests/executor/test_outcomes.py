@@ -10,7 +10,7 @@ import pytest
 
 from quantum_exit import keys
 
-from .harness import BRIDGE, OWNER, Fields, World
+from .harness import BRIDGE, OWNER, Fields, World, wait_for
 
 
 def test_the_owners_signed_exit_executes(world: World) -> None:
@@ -245,6 +245,40 @@ def test_a_delegation(world: World) -> None:
     assert world.outcome(exit_of("BTCUSDT")) == denied("source_not_allowed:manual_close")
     world.redis.set(name, json.dumps({"symbol": "*"}))
     assert world.outcome(exit_of("BTCUSDT")) == denied("source_not_allowed:manual_close")
+
+
+@pytest.mark.parametrize(
+    ("amount", "side", "rests_at"), [("1", "LONG", "50000"), ("-1", "SHORT", "50000.1")]
+)
+def test_a_stop_between_two_ticks_rests_on_the_further_one(
+    world: World, amount: str, side: str, rests_at: str
+) -> None:
+    world.hold("BTCUSDT", amount)
+    world.exchange.set_price("BTCUSDT", "55000" if side == "LONG" else "45000")
+    intent = world.intent(action="PLACE_STOP", side=side, trigger_price="50000.07321")
+    order = {"side": "SELL" if side == "LONG" else "BUY", "trigger_price": "50000.07321"}
+    stop = world.by_intent(intent, type="STOP_MARKET", **order)
+    assert world.outcome(stop) == ("EXECUTED", "")
+    (resting,) = world.exchange.state()["open_algos"]
+    assert Decimal(resting["triggerPrice"]) == Decimal(rests_at)
+
+
+def test_stops_that_are_refused_over_and_over_keep_no_close_from_the_owner(
+    empty_world: World,
+) -> None:
+    world = empty_world
+    world.hold("BTCUSDT", "1")
+    world.start(INTENT_EXECUTOR_MAX_REPEATS="2")
+    world.exchange.add_fault(method="POST", path="/fapi/v1/algoOrder", answer="400_signature")
+
+    def place() -> str:
+        wish = world.intent(action="PLACE_STOP", trigger_price="50000")
+        return world.outcome(world.by_intent(wish, type="STOP_MARKET", trigger_price="50000"))[1]
+
+    assert place().startswith("binance_error")
+    wait_for(lambda: place() == "limit_exceeded:max_repeats", "too many of the same")
+    assert not world.redis.exists(keys.executor_stopped_source(OWNER))
+    assert world.outcome(world.by_intent(world.intent(quantity="1"))) == ("EXECUTED", "")
 
 
 def test_a_stop_rests_on_the_exchange_and_is_cancelled(world: World) -> None:

@@ -177,7 +177,7 @@ def check_order(claim: Claim, seen: Observed, configured: Settings, order: Order
     assert plan.decision.value == "EXECUTE"
     assert isinstance(position, ObservedPosition)
     assert claim.lane is Lane.MAIN or seen.manual_lane_open
-    assert not seen.source_stopped
+    assert not seen.source_stopped or (order.by_owner and order.reduces)
     delegated = seen.delegation is not None and seen.delegation.covers(plan.symbol)
     if plan.source == OWNER:
         assert claim.authority.verified

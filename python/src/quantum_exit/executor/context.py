@@ -84,9 +84,9 @@ class Context:
 
     def note_denial(self, claim: Claim, denial: Denial) -> None:
         """The line operators grep for, or a plain one. A source that repeats itself is
-        stopped here until a person re-arms it (`exitctl rearm`)."""
+        stopped here until a person re-arms it (`exitctl rearm`); the exit owner never is."""
         plan = claim.plan
-        if denial.error == MAX_REPEATS:
+        if denial.error == MAX_REPEATS and plan.source != self.settings.gates.owner:
             self.alerts_redis.set(keys.executor_stopped_source(plan.source), plan.plan_id)
         if denial.error.startswith("NOT_EXIT_OWNER"):
             log.warning(

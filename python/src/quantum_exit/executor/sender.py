@@ -50,7 +50,7 @@ from quantum_exit.gates.model import (
     Outcome,
     denied,
 )
-from quantum_exit.gates.position import sendable
+from quantum_exit.gates.position import sendable, trigger_on_tick
 from quantum_exit.kill_switch import read_file
 from quantum_exit.messages import OrderType
 from quantum_exit.policy.reader import ValidPolicy
@@ -182,6 +182,9 @@ class Sender:
             if named is None:
                 return Denial(Outcome.ERROR, "invalid_field:intent")
             client_id = named
+        trigger = trigger_on_tick(plan, seen)
+        if isinstance(trigger, Denial):
+            return trigger
         try:
             timestamp_ms = self.context.clock.earliest_ms(time.monotonic())
         except ClockUnknown:
@@ -199,7 +202,7 @@ class Sender:
             type=plan.type,
             qty=order.qty,
             reduces=order.reduces,
-            trigger_price=plan.trigger_price,
+            trigger_price=trigger,
             plan_timestamp=plan.timestamp,
             client_order_id=client_id,
             attempt=1,

@@ -1,4 +1,9 @@
-"""Policy, filters and pre-trade limits. Exits of the owner are stopped by repeats only."""
+"""Policy, filters and pre-trade limits.
+
+No limit stands between a position and its exit: what the owner closes at market passes them
+all. It can hardly run away, since each close needs an intent of its own and reduces. Only a
+stop that is to rest on the exchange waits when the same one was sent over and over.
+"""
 
 from __future__ import annotations
 
@@ -16,21 +21,21 @@ from quantum_exit.gates.model import (
     Settings,
     denied,
 )
+from quantum_exit.messages import OrderType
 from quantum_exit.policy.reader import ValidPolicy
 
 MAX_REPEATS: Final = "limit_exceeded:max_repeats"
 
 
 def limits(claim: Claim, order: Order, seen: Observed, settings: Settings) -> Denial | None:
-    for check in (_repeats,) if _is_exit_of_owner(order) else _ALL:
+    checks = _ALL
+    if order.by_owner and order.reduces:
+        checks = (_too_often,) if claim.plan.type is OrderType.STOP_MARKET else ()
+    for check in checks:
         denial = check(claim, order, seen, settings)
         if denial is not None:
             return denial
     return None
-
-
-def _is_exit_of_owner(order: Order) -> bool:
-    return order.by_owner and order.reduces
 
 
 def _opening(claim: Claim, order: Order, seen: Observed, _settings: Settings) -> Denial | None:
@@ -78,10 +83,15 @@ def _value_and_collar(
     return None
 
 
-def _repeats(claim: Claim, _order: Order, seen: Observed, settings: Settings) -> Denial | None:
+def _repeats(claim: Claim, order: Order, seen: Observed, settings: Settings) -> Denial | None:
     """A source that sends the same order over and over is broken: it waits for a person."""
     if seen.source_stopped:
         return denied("limit_exceeded:source_stopped")
+    return _too_often(claim, order, seen, settings)
+
+
+def _too_often(claim: Claim, _order: Order, seen: Observed, settings: Settings) -> Denial | None:
+    """Passes again by itself, when the others are a minute old."""
     most = settings.limits_of(claim.plan.symbol).max_repeats
     if most is not None and seen.repeats >= most:
         return denied(MAX_REPEATS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from quantum_exit.binance.filters import reducing_quantity
+from quantum_exit.binance.filters import reducing_quantity, trigger_price
 from quantum_exit.binance.model import SymbolRules
 from quantum_exit.gates.effect import asks_to_reduce, reduces_by_effect
 from quantum_exit.gates.model import (
@@ -17,7 +17,8 @@ from quantum_exit.gates.model import (
     Settings,
     denied,
 )
-from quantum_exit.messages import OrderType
+from quantum_exit.messages import OrderType, Plan
+from quantum_exit.values import OrderSide
 
 
 def position(claim: Claim, seen: Observed, settings: Settings) -> Order | Denial:
@@ -63,3 +64,12 @@ def sendable(qty: Decimal, seen: Observed) -> Decimal | Denial:
         return qty
     rounded = reducing_quantity(qty, seen.rules)
     return rounded if isinstance(rounded, Decimal) else denied(rounded.code)
+
+
+def trigger_on_tick(plan: Plan, seen: Observed) -> Decimal | Denial | None:
+    """A stop's trigger as the exchange takes it: it refuses a price between two ticks. Never
+    closer to the market than was signed. None for an order without one."""
+    if plan.trigger_price is None or not isinstance(seen.rules, SymbolRules):
+        return plan.trigger_price
+    price = trigger_price(plan.trigger_price, seen.rules, below=plan.side is OrderSide.SELL)
+    return price if isinstance(price, Decimal) else denied(price.code)

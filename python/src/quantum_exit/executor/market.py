@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Final
 
 from quantum_exit.binance.client import Client
-from quantum_exit.binance.errors import ReadFailed
+from quantum_exit.binance.errors import ExchangeError, ReadFailed
 from quantum_exit.binance.model import SymbolRules
 from quantum_exit.values import Stale, Unknown
 
@@ -43,6 +43,8 @@ class Market:
         self._leverage: dict[str, int] = {}
         self.not_ready: str = "the exchange has not been read yet"
         """Why no order may be sent; empty when one may."""
+        self.rejected: str = ""
+        """What the exchange said when it refused our key; empty since it last took it."""
 
     def rules(self, symbol: str) -> SymbolRules | Unknown:
         return self._rules.get(symbol) or Unknown("not in exchangeInfo")
@@ -101,6 +103,8 @@ class Refresher:
             self._every("mode", _ACCOUNT_EVERY_S, self._read_mode)
         except ReadFailed as error:
             self._market.not_ready = f"exchange: {error}"
+            if isinstance(error, ExchangeError) and error.credentials_rejected:
+                self._market.rejected = f"{error.code}: {error.msg}"
             self._due.pop("clock", None)
             return False
         self._market.not_ready = HEDGE_MODE if self._hedge else ""
@@ -128,6 +132,7 @@ class Refresher:
 
     def _read_mode(self) -> None:
         self._hedge = self._client.dual_side()
+        self._market.rejected = ""
 
     def _read_rules(self) -> None:
         self._market.take_rules(self._client.exchange_info())

@@ -15,6 +15,7 @@ from typing import Final
 from quantum_exit.binance.client import Client
 from quantum_exit.binance.clock import ClockUnknown
 from quantum_exit.binance.errors import (
+    CREDENTIAL_CODES,
     REDUCE_ONLY_REJECTED,
     TIMESTAMP_OUTSIDE,
     Accepted,
@@ -332,6 +333,8 @@ class Sender:
             self.settle(grant, endings.of_refusal(grant, refused))
             if refused.code in _OUTSIDE_WINDOW:
                 self._read_the_clock()
+            if refused.code in CREDENTIAL_CODES:
+                self.context.market.rejected = f"{refused.code}: {refused.msg}"
 
     def _read_the_clock(self) -> None:
         """It may have been set: the next order must not be refused for the same reason."""

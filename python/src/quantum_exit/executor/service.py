@@ -13,6 +13,7 @@ from typing import Final
 
 import redis
 
+from quantum_exit.alerts.publish import AlertType, Severity, publish_alert
 from quantum_exit.binance.client import ClientFactory
 from quantum_exit.binance.clock import ClockUnknown
 from quantum_exit.binance.model import Credentials
@@ -56,6 +57,7 @@ class Executor:
         self._session: Session | None = None
         self._redis_problem = "not connected to Redis yet"
         self._leading = False
+        self._said_rejected = False
         self._started_epoch = time.time()
 
     def request_stop(self, *_: object) -> None:
@@ -125,6 +127,7 @@ class Executor:
         heartbeat = Heartbeat(client, SERVICE, self._started_epoch)
         said, due = "", 0.0
         while not self._stop.wait(_LOOK_S):
+            self._say_rejected(client)
             why, now = self.why_not_ready(), time.monotonic()
             if why == said and now < due:
                 continue
@@ -140,6 +143,18 @@ class Executor:
             except redis.RedisError as error:
                 if self._session is not None and not self._session.stop.is_set():
                     log.warning("heartbeat not written: %s", type(error).__name__)
+
+    def _say_rejected(self, client: redis.Redis) -> None:
+        """Once an episode, and from here: no order waits for an alert."""
+        rejected = self._market.rejected
+        if not rejected:
+            self._said_rejected = False
+        elif not self._said_rejected and self._leading:
+            details = {"service": SERVICE, "answer": rejected, "effect": "orders are refused"}
+            kind = AlertType.CREDENTIALS_REJECTED
+            self._said_rejected = publish_alert(
+                client, kind, Severity.CRITICAL, details, time.time()
+            )
 
     def _facts(self) -> Mapping[str, str]:
         session = self._session

@@ -6,6 +6,7 @@ exact strings it was parsed from, because signatures are over those.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Mapping
@@ -36,6 +37,11 @@ _MAX_INTENT = 8_000
 _TRUTH: Final = {"true": True, "false": False}
 
 E = TypeVar("E", bound=StrEnum)
+
+
+@functools.cache
+def _members(kind: type[E]) -> Mapping[str, E]:
+    return {member.value: member for member in kind}
 
 
 class Decision(StrEnum):
@@ -149,7 +155,8 @@ class _Reader:
 
     def text(self, name: str, max_length: int = _MAX_TEXT) -> str:
         value = self._fields.get(name, "")
-        if len(value) > max_length or _CONTROL.search(value):
+        # What is printable has no control characters, and is known to be so sooner.
+        if len(value) > max_length or not (value.isprintable() or not _CONTROL.search(value)):
             self.fail(name)
             return ""
         return value
@@ -169,15 +176,14 @@ class _Reader:
         value = self._fields.get(name)
         if value is None and default is not None:
             return default
-        try:
-            return kind(value or "")
-        except ValueError:
+        member = _members(kind).get(value or "")
+        if member is None:
             self.fail(name)
-            return None
+        return member
 
 
 def _missing(fields: Mapping[str, str], required: tuple[str, ...]) -> str | None:
-    names = [name for name in required if not fields.get(name, "").strip()]
+    names = [name for name in required if not (fields.get(name) or "").strip()]
     return f"missing_required_fields:{','.join(names)}" if names else None
 
 

@@ -9,7 +9,13 @@ from quantum_exit.binance.model import AlgoAck, AlgoCancelAck, OrderAck
 from quantum_exit.executor.grant import OpenGrant
 from quantum_exit.executor.result import Fill, Result
 from quantum_exit.gates.model import Denial, Outcome
-from quantum_exit.values import InvalidNumberError, format_epoch, format_number, parse_amount
+from quantum_exit.values import (
+    InvalidNumberError,
+    OrderSide,
+    format_epoch,
+    format_number,
+    parse_amount,
+)
 
 
 def of_grant(grant: OpenGrant, outcome: Outcome, error: str, fill: Fill | None = None) -> Result:
@@ -62,7 +68,7 @@ def of_denial(grant: OpenGrant, denial: Denial) -> Result:
     return of_grant(grant, denial.outcome, denial.error)
 
 
-def _ledger_amount(text: str | None) -> Decimal:
+def _ledger_amount(text: str) -> Decimal:
     """A broken ledger begins anew at zero: it must stop no exit, and P3.3 sees the mismatch."""
     try:
         return parse_amount(text or "0")
@@ -70,14 +76,9 @@ def _ledger_amount(text: str | None) -> Decimal:
         return Decimal(0)
 
 
-def ledger_after(
-    before: str | None, grant: OpenGrant, result: Result, now_epoch: float
-) -> tuple[str, ...]:
-    """The symbol's ledger with this fill added; empty when nothing was filled."""
-    fill = result.fill
-    if fill is None or fill.filled_qty == 0:
-        return ()
-    amount = _ledger_amount(before) + grant.side.sign * fill.filled_qty
+def ledger_after(side: OrderSide, fill: Fill, now_epoch: float, before: str) -> tuple[str, ...]:
+    """The symbol's ledger with this fill added to the amount `before`."""
+    amount = _ledger_amount(before) + side.sign * fill.filled_qty
     return (
         *("position_amt", format_number(amount)),
         *("last_order_id", fill.order_id),

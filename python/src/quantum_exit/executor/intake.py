@@ -14,6 +14,7 @@ from typing import Any, Final
 import redis
 
 from quantum_exit.bus.connection import RedisClient
+from quantum_exit.bus.line import Line, as_map
 from quantum_exit.executor import failpoints
 from quantum_exit.executor.context import Context
 from quantum_exit.executor.observer import Observer
@@ -57,7 +58,6 @@ class Intake:
         room: WaitingRoom,
         settler: Settler,
         redis: RedisClient,
-        observer: Observer,
         *,
         lane: Lane,
         stream: str,
@@ -68,12 +68,17 @@ class Intake:
         self._room = room
         self._settler = settler
         self._redis = redis
-        self._observer = observer
-        self._store = Store(redis)
+        self._line = Line(redis)
+        self._observer = Observer(self._line, context.market, context.tape)
+        self._store = Store(redis, self._line)
         self._lane = lane
         self.stream = stream
         self._group = group
         self._trusted_since = trusted_since
+        self._read_command = (
+            *("XREADGROUP", "GROUP", group, CONSUMER, "COUNT", BATCH),
+            *("BLOCK", int(BLOCK_S * 1000), "STREAMS", stream, ">"),
+        )
 
     def ensure_group(self) -> None:
         """From the beginning of the stream: what was sent before our first start counts."""
@@ -100,15 +105,10 @@ class Intake:
 
     def read(self) -> None:
         """One blocking read and what follows from it. Raises redis.RedisError."""
-        answer: Any = self._redis.xreadgroup(
-            self._group,
-            CONSUMER,
-            {self.stream: ">"},
-            count=BATCH,
-            block=int(BLOCK_S * 1000),
-        )
-        for _, entries in answer or []:
-            self.take(entries)
+        answer = self._line.call(*self._read_command)
+        streams = answer.values() if isinstance(answer, dict) else [s[1] for s in answer or ()]
+        for entries in streams:
+            self.take([(entry_id, as_map(flat)) for entry_id, flat in entries])
 
     def take(self, raw_entries: list[RawEntry]) -> None:
         batch = _Batch()

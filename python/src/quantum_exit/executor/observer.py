@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from quantum_exit import keys
-from quantum_exit.bus.connection import RedisClient
+from quantum_exit.bus.line import Argument, Line, as_map
 from quantum_exit.delegation import Delegation, parse_delegation
 from quantum_exit.executor.market import Market
 from quantum_exit.executor.tape import Tape
@@ -26,8 +26,8 @@ from quantum_exit.policy.reader import PolicyState, read_policy
 from quantum_exit.values import InvalidNumberError, Stale, Unknown, parse_amount, parse_number
 
 SNAPSHOT_STALE_S: Final = 10.0
-_SNAPSHOT_FIELDS: Final = ["position_amt", "mark_price", "ts_epoch"]
-_LEDGER_FIELDS: Final = ["position_amt", "updated_at"]
+_SNAPSHOT_FIELDS: Final = ("position_amt", "mark_price", "ts_epoch")
+_LEDGER_FIELDS: Final = ("position_amt", "updated_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,13 @@ class Observer:
 
     def __init__(
         self,
-        redis: RedisClient,
+        line: Line,
         market: Market,
         tape: Tape,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._redis = redis
+        self._line = line
         self._market = market
         self._tape = tape
         self._wall = wall
@@ -74,20 +74,19 @@ class Observer:
         ]
         passing = [*(keys.delegation(source) for source in sources), keys.MANUAL_LANE_ENABLED]
         others = [*(keys.permit(plan_id) for plan_id in plan_ids), *passing]
-        pipe = self._redis.pipeline(transaction=False)
         # Our own keys apart from the others': one command needs one access rule for all of it.
-        pipe.mget(marks)
-        pipe.mget(others)
-        for name in passing:
-            pipe.pttl(name)
+        commands: list[tuple[Argument, ...]] = [("MGET", *marks), ("MGET", *others)]
+        commands += [("PTTL", name) for name in passing]
         for symbol in symbols:
-            pipe.hmget(keys.snapshot(symbol), _SNAPSHOT_FIELDS)
-            pipe.hmget(keys.ledger(symbol), _LEDGER_FIELDS)
-            pipe.hget(keys.position_baseline(symbol), "amount")
-        pipe.hmget(keys.SNAPSHOT_STATE, ["ts_epoch", "symbols"])
-        pipe.hgetall(keys.POLICY_CURRENT)
+            commands += (
+                ("HMGET", keys.snapshot(symbol), *_SNAPSHOT_FIELDS),
+                ("HMGET", keys.ledger(symbol), *_LEDGER_FIELDS),
+                ("HGET", keys.position_baseline(symbol), "amount"),
+            )
+        commands.append(("HMGET", keys.SNAPSHOT_STATE, "ts_epoch", "symbols"))
+        commands.append(("HGETALL", keys.POLICY_CURRENT))
         # A key of the wrong type is one unreadable answer, not a lost batch.
-        answers: list[Any] = pipe.execute(raise_on_error=False)
+        answers = self._line.ask(commands)
         _raise_unless_wrong_type(answers)
         values = dict(zip(marks + others, answers[0] + answers[1], strict=True))
         ttls_ms = dict(zip(passing, answers[2:], strict=False))
@@ -110,7 +109,7 @@ class Observer:
                     symbols, snapshots, ledgers, books[2::3], strict=True
                 )
             },
-            policy=read_policy(policy if isinstance(policy, dict) else {}, now_epoch),
+            policy=read_policy(as_map(policy), now_epoch),
             lane_open=values[keys.MANUAL_LANE_ENABLED] == b"1"
             and ttls_ms[keys.MANUAL_LANE_ENABLED] > 0,
             permits={plan_id: values[keys.permit(plan_id)] for plan_id in plan_ids},

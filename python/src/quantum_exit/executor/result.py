@@ -11,6 +11,7 @@ from quantum_exit.gates.model import Denial, Outcome
 from quantum_exit.values import format_epoch, format_number
 
 _MAX_ERROR = 500
+_to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,8 @@ class Result:
     def executed(self) -> bool:
         return self.outcome is Outcome.EXECUTED
 
-    def wire(self, now_epoch: float) -> list[str]:
-        """Field names and values in turn."""
+    def wire(self, now_epoch: float) -> dict[str, str]:
+        """The fields of its entry: every result has the same, in the same order."""
         fill = self.fill
         fields = {
             "event_type": "apply.result",
@@ -65,11 +66,8 @@ class Result:
         more = dict(self.extra)
         if fill and fill.avg_price is not None:
             more["avg_price"] = format_number(fill.avg_price)
-        details = json.dumps({**more, **fields}, separators=(",", ":"), ensure_ascii=False)
-        pairs: list[str] = []
-        for name, value in {**fields, "details": details}.items():
-            pairs += (name, value)
-        return pairs
+        fields["details"] = _to_json({**more, **fields})
+        return fields
 
     def metrics(self) -> list[str]:
         names = ["processed", "executed_true" if self.executed else "executed_false"]

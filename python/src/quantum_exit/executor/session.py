@@ -16,6 +16,7 @@ from quantum_exit import keys
 from quantum_exit.alerts.model import AlertType, Severity
 from quantum_exit.binance.client import ClientFactory
 from quantum_exit.bus.connection import RedisClient, connect
+from quantum_exit.bus.line import Line
 from quantum_exit.bus.trimming import trim
 from quantum_exit.executor.context import Context
 from quantum_exit.executor.intake import BLOCK_S, Intake
@@ -53,8 +54,8 @@ class Session:
         self.context = Context(settings, market, clients.clock, tape, self._connect())
         self._resolver = Resolver(self.context, self._make_sender)
         self.context.resolver = self._resolver
-        self._store = Store(self._connect())
-        self._store.redis.ping()
+        redis = self._connect()
+        self._store = Store(redis, Line(redis))
         self._store.load_scripts()
         self._settler = Settler(self._store, self.context.in_flight, self.stop)
         self._room = WaitingRoom(self._decided, settings.permit_wait_s)
@@ -115,8 +116,9 @@ class Session:
 
     def _make_sender(self) -> Sender:
         redis = self._connect()
-        observer = Observer(redis, self.context.market, self.context.tape)
-        return Sender(self.context, Store(redis), observer, self._clients.make())
+        line = Line(redis)
+        observer = Observer(line, self.context.market, self.context.tape)
+        return Sender(self.context, Store(redis, line), observer, self._clients.make())
 
     def _intake(self, lane: Lane, stream: str, group: str, since: float) -> Intake:
         redis = self._connect(BLOCK_S)
@@ -125,7 +127,6 @@ class Session:
             self._room,
             self._settler,
             redis,
-            Observer(redis, self.context.market, self.context.tape),
             lane=lane,
             stream=stream,
             group=group,

@@ -41,6 +41,5 @@ class Settler:
     def run(self) -> None:
         """Raises redis.RedisError."""
         while (endings := self._batches.get()) is not None:
-            self._store.settle_all(endings)
-            for ending in endings:
-                self._in_flight.release(ending.identity)
+            self._store.deny(endings)
+            self._in_flight.release(*[ending.identity for ending in endings])

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.resources import files
-from typing import Any, Final
+from hashlib import sha1
+from itertools import chain
+from pathlib import Path
+from typing import Final
+
+from redis.exceptions import ResponseError
 
 from quantum_exit import keys
 from quantum_exit.bus.connection import RedisClient
+from quantum_exit.bus.line import Argument, Line
 from quantum_exit.executor.grant import OpenGrant
 from quantum_exit.executor.result import Result
 from quantum_exit.kill_switch import parse_runtime
@@ -18,6 +24,8 @@ DONE_DENIED_S: Final = 3_600
 made-up ids fills the memory."""
 DONE_EXECUTED_S: Final = 7 * 86_400
 INTENT_USED_S: Final = 86_400
+
+_SCRIPTS: Final = Path(__file__).with_name("lua")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,92 +45,123 @@ class Ending:
     identity: str
     """Empty for what is not a plan: it leaves no done mark."""
     result: Result
-    ledger: tuple[str, ...] = ()
-    """Names and values of the ledger fields to set; empty leaves the ledger as it is."""
+
+
+LedgerAfter = Callable[[str], tuple[str, ...]]
+"""From the ledger's amount before ("" for none) to the names and values of its fields after."""
+
+
+class _Script:
+    """Called by its digest, which `Store.load_scripts` has made known to the server."""
+
+    def __init__(self, name: str) -> None:
+        self.text = (_SCRIPTS / name).read_text()
+        self._sha = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+    def call(self, script_keys: list[str], args: list[Argument]) -> tuple[Argument, ...]:
+        return ("EVALSHA", self._sha, len(script_keys), *script_keys, *args)
+
+
+_GRANT: Final = _Script("grant.lua")
+_SETTLE: Final = _Script("settle.lua")
+_DENY: Final = _Script("deny.lua")
 
 
 class Store:
-    """As thread-safe as its client, which takes a connection of the pool for each call."""
+    """Belongs to one thread. Every method raises redis.RedisError."""
 
-    def __init__(self, redis: RedisClient) -> None:
+    def __init__(self, redis: RedisClient, line: Line) -> None:
         self.redis = redis
-        scripts = files("quantum_exit.executor") / "lua"
-        self._grant = redis.register_script((scripts / "grant.lua").read_text())
-        self._settle = redis.register_script((scripts / "settle.lua").read_text())
+        self._line = line
+        self._ledgers: dict[str, str] = {}
 
     def load_scripts(self) -> None:
-        """Once per connection to a server that may have lost them."""
-        for script in (self._grant, self._settle):
-            self.redis.script_load(script.script)
+        """Once per session with a server, which may have lost them."""
+        for script in (_GRANT, _SETTLE, _DENY):
+            self._line.call("SCRIPT", "LOAD", script.text)
 
     def grant(self, grant: OpenGrant, *, replaces: OpenGrant | None, intent_id: str) -> str:
         """`granted`, `killed`, `duplicate`, `intent_used`, `permit_gone` or `superseded`."""
-        answer = self._grant(
-            keys=[
-                keys.KILL_SWITCH,
-                keys.BRAIN_ENV_KILL,
-                keys.executor_done(grant.identity),
-                keys.permit(grant.plan_id),
-                keys.executor_intent_used(intent_id),
-                keys.EXECUTOR_OPEN,
-            ],
-            args=[
-                grant.identity,
-                grant.dump(),
-                "first" if replaces is None else replaces.dump(),
-                "exempt" if grant.kill_exempt else "",
-                "intent" if intent_id else "",
-                INTENT_USED_S,
-            ],
-        )
-        return _text(answer)
+        script_keys = [
+            keys.KILL_SWITCH,
+            keys.BRAIN_ENV_KILL,
+            keys.executor_done(grant.identity),
+            keys.permit(grant.plan_id),
+            keys.executor_intent_used(intent_id),
+            keys.EXECUTOR_OPEN,
+            keys.ledger(grant.symbol),
+        ]
+        args: list[Argument] = [
+            grant.identity,
+            grant.dump(),
+            "first" if replaces is None else replaces.dump(),
+            "exempt" if grant.kill_exempt else "",
+            "intent" if intent_id else "",
+            INTENT_USED_S,
+        ]
+        answer, *ledger = map(_text, self._line.call(*_GRANT.call(script_keys, args)))
+        if ledger:
+            self._ledgers[grant.symbol] = ledger[0]
+        return answer
 
     def is_killed(self) -> bool:
         """Whether the switch is on, for what is no order and so needs no grant."""
-        pipe = self.redis.pipeline(transaction=False)
-        pipe.get(keys.KILL_SWITCH)
-        pipe.get(keys.BRAIN_ENV_KILL)
-        switch, brain = pipe.execute(raise_on_error=False)
+        switch, brain = self._line.ask(
+            [("GET", keys.KILL_SWITCH), ("GET", keys.BRAIN_ENV_KILL)],
+        )
         if isinstance(brain, Exception) or brain == b"true":
             return True
         return parse_runtime(switch if isinstance(switch, bytes) else None).active
 
     def mark(self, grant: OpenGrant) -> None:
         """Write the state of an open grant down (it stays open)."""
-        self.redis.hset(keys.EXECUTOR_OPEN, grant.identity, grant.dump())
+        self._line.call("HSET", keys.EXECUTOR_OPEN, grant.identity, grant.dump())
 
     def open_grants(self) -> dict[str, str]:
         found = self.redis.hgetall(keys.EXECUTOR_OPEN)
         return {_text(name): _text(value) for name, value in found.items()}
 
-    def settle(self, ending: Ending) -> None:
-        self.settle_all([ending])
+    def settle(self, ending: Ending, ledger_after: LedgerAfter | None = None) -> None:
+        """Result, ledger, metrics, done mark and ACK in one atomic step. The ledger goes on from
+        the amount that it holds in that very step."""
+        symbol = ending.result.symbol
+        while True:
+            ledger: tuple[str, ...] = ()
+            if ledger_after is not None:
+                before = self._ledgers.get(symbol, "")
+                ledger = (before, *ledger_after(before))
+            answer = self._line.call(*_settle_call(ending, ledger))
+            if not isinstance(answer, list):
+                return
+            self._ledgers[symbol] = _text(answer[0])
 
-    def settle_all(self, endings: list[Ending]) -> None:
-        """Each ending is atomic; together they are one round trip, and in a transaction the
-        disk is waited for once and not for every few of them."""
-        pipe = self.redis.pipeline(transaction=len(endings) > 1)
+    def deny(self, endings: list[Ending]) -> None:
+        """The ends of plans without an order: one atomic step for those of one stream."""
+        by_group: dict[tuple[str, str], list[Ending]] = {}
         for ending in endings:
-            script_keys, args = _settle_call(ending)
-            pipe.evalsha(self._settle.sha, len(script_keys), *script_keys, *args)
-        pipe.execute()
+            by_group.setdefault((ending.entry.stream, ending.entry.group), []).append(ending)
+        now_epoch = time.time()
+        answers = self._line.ask(
+            [
+                _deny_call(stream, group, together, now_epoch)
+                for (stream, group), together in by_group.items()
+            ]
+        )
+        _raise_first(answers)
 
     def acknowledge_duplicates(self, entries: list[Entry]) -> None:
         """The plan has its result, or will get it from the entry that came first."""
-        pipe = self.redis.pipeline(transaction=True)
-        for entry in entries:
-            pipe.xack(entry.stream, entry.group, entry.entry_id)
-        pipe.hincrby(keys.EXECUTOR_METRICS, "duplicates", len(entries))
-        pipe.execute()
-
-    def ledger_amount(self, symbol: str) -> str | None:
-        value = self.redis.hget(keys.ledger(symbol), "position_amt")
-        return None if value is None else _text(value)
+        commands: list[tuple[Argument, ...]] = [("MULTI",)]
+        commands += [("XACK", e.stream, e.group, e.entry_id) for e in entries]
+        commands.append(("HINCRBY", keys.EXECUTOR_METRICS, "duplicates", len(entries)))
+        answers = self._line.ask([*commands, ("EXEC",)])
+        _raise_first(answers)
 
 
-def _settle_call(ending: Ending) -> tuple[list[str], list[Any]]:
+def _settle_call(ending: Ending, ledger: tuple[str, ...]) -> tuple[Argument, ...]:
     result = ending.result
     metrics = result.metrics()
+    counts = (len(metrics), len(ledger))
     lifetime = 0
     if ending.identity:
         lifetime = DONE_EXECUTED_S if result.executed or result.fill else DONE_DENIED_S
@@ -134,16 +173,42 @@ def _settle_call(ending: Ending) -> tuple[list[str], list[Any]]:
         keys.EXECUTOR_OPEN,
         keys.ledger(result.symbol),
     ]
-    args = [
-        ending.entry.group,
-        ending.entry.entry_id,
-        lifetime,
-        ending.identity,
-        *(len(metrics), *metrics),
-        *(len(ending.ledger), *ending.ledger),
-        *result.wire(time.time()),
-    ]
-    return script_keys, args
+    return _SETTLE.call(
+        script_keys,
+        [
+            ending.entry.group,
+            ending.entry.entry_id,
+            lifetime,
+            ending.identity,
+            counts[0],
+            *metrics,
+            counts[1],
+            *ledger,
+            *chain.from_iterable(result.wire(time.time()).items()),
+        ],
+    )
+
+
+def _deny_call(
+    stream: str, group: str, endings: list[Ending], now_epoch: float
+) -> tuple[Argument, ...]:
+    script_keys = [keys.APPLY_RESULT, stream, keys.EXECUTOR_METRICS]
+    args: list[Argument] = [group, DONE_DENIED_S]
+    for number, ending in enumerate(endings):
+        script_keys.append(keys.executor_done(ending.identity))
+        fields = ending.result.wire(now_epoch)
+        if number == 0:
+            args += (len(fields), *fields)
+        marks = "1" if ending.identity else "0"
+        args += (ending.entry.entry_id, marks, " ".join(ending.result.metrics()))
+        args += fields.values()
+    return _DENY.call(script_keys, args)
+
+
+def _raise_first(answers: list[object]) -> None:
+    for answer in answers:
+        if isinstance(answer, ResponseError):
+            raise answer
 
 
 def _text(value: object) -> str:

@@ -39,6 +39,8 @@ class Tape:
             return _count(self._by_symbol.get(symbol), now_mono)
 
     def repeats(self, plan: Plan, now_mono: float) -> int:
+        if not self._by_shape:
+            return 0
         with self._lock:
             return _count(self._by_shape.get(shape_of(plan)), now_mono)
 
@@ -48,7 +50,7 @@ class Tape:
 
 
 def _count(times: deque[float] | None, now_mono: float) -> int:
-    if times is None:
+    if not times:
         return 0
     while times and now_mono - times[0] > WINDOW_S:
         times.popleft()

@@ -62,11 +62,12 @@ class InFlight:
         with self._lock:
             return (stream, entry_id) in self._entries
 
-    def release(self, identity: str) -> None:
+    def release(self, *identities: str) -> None:
         with self._lock:
-            entry = self._entry_of.pop(identity, None)
-            if entry is not None:
-                self._entries.discard((entry.stream, entry.entry_id))
+            for identity in identities:
+                entry = self._entry_of.pop(identity, None)
+                if entry is not None:
+                    self._entries.discard((entry.stream, entry.entry_id))
 
     def __len__(self) -> int:
         return len(self._entry_of)

@@ -4,6 +4,7 @@
 -- KEYS[1] the runtime kill switch          KEYS[4] the permit
 -- KEYS[2] the brain's env kill switch      KEYS[5] the intent's used mark
 -- KEYS[3] the plan's done mark             KEYS[6] hash of open grants
+--                                          KEYS[7] the symbol's ledger
 -- ARGV[1] field in the open hash (the plan's identity)
 -- ARGV[2] the grant, JSON
 -- ARGV[3] "first", or for a later attempt the JSON of the grant it replaces
@@ -11,7 +12,8 @@
 -- ARGV[5] "intent" when the plan lives on a signed intent, which serves once
 -- ARGV[6] lifetime of the used mark, seconds
 --
--- Returns "granted" or what stands against it.
+-- Returns {"granted", the ledger's amount} or {what stands against it}. From that amount the
+-- settle step will go on.
 -- Permission is positive: only {"active": false} lets an order pass.
 -- A key of another type answers with a table: it cannot be read, and that counts as on.
 local function switched_off()
@@ -23,19 +25,23 @@ local function switched_off()
   return type(brain) ~= 'table' and brain ~= 'true'
 end
 
-if ARGV[4] ~= 'exempt' and not switched_off() then return 'killed' end
+local function granted()
+  redis.call('HSET', KEYS[6], ARGV[1], ARGV[2])
+  local amount = redis.pcall('HGET', KEYS[7], 'position_amt')
+  return {'granted', type(amount) == 'string' and amount or ''}
+end
+
+if ARGV[4] ~= 'exempt' and not switched_off() then return {'killed'} end
 
 if ARGV[3] ~= 'first' then
-  if redis.call('HGET', KEYS[6], ARGV[1]) ~= ARGV[3] then return 'superseded' end
-  redis.call('HSET', KEYS[6], ARGV[1], ARGV[2])
-  return 'granted'
+  if redis.call('HGET', KEYS[6], ARGV[1]) ~= ARGV[3] then return {'superseded'} end
+  return granted()
 end
 
 if redis.call('EXISTS', KEYS[3]) == 1 or redis.call('HEXISTS', KEYS[6], ARGV[1]) == 1 then
-  return 'duplicate'
+  return {'duplicate'}
 end
-if ARGV[5] == 'intent' and redis.call('EXISTS', KEYS[5]) == 1 then return 'intent_used' end
-if redis.call('DEL', KEYS[4]) == 0 then return 'permit_gone' end
+if ARGV[5] == 'intent' and redis.call('EXISTS', KEYS[5]) == 1 then return {'intent_used'} end
+if redis.call('DEL', KEYS[4]) == 0 then return {'permit_gone'} end
 if ARGV[5] == 'intent' then redis.call('SET', KEYS[5], ARGV[1], 'EX', ARGV[6]) end
-redis.call('HSET', KEYS[6], ARGV[1], ARGV[2])
-return 'granted'
+return granted()

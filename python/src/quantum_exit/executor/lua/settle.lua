@@ -6,9 +6,13 @@
 -- ARGV[1] consumer group     ARGV[4] field in the open hash
 -- ARGV[2] entry id           ARGV[5] number m of metric names, then the m names
 -- ARGV[3] done lifetime, seconds; "0": leaves no mark
--- then: number l of ledger strings (name, value, ...), the l strings, and the result's fields.
+-- then: number l of ledger strings, the l strings, and the result's fields. The ledger strings:
+-- the amount that they were reckoned from ("" for none), then name, value, ...
 --
--- Returns the result's entry id, or "" when this plan had ended before: then only the ACK is due.
+-- Returns the result's entry id; "" when this plan had ended before: then only the ACK is due;
+-- or {amount} when the ledger holds another amount than was thought: then nothing was done.
+--
+-- A plan without an order may end with many others, see deny.lua.
 local cursor = 5
 local function take()
   local count = tonumber(ARGV[cursor])
@@ -25,6 +29,12 @@ if ARGV[3] ~= '0' and redis.call('EXISTS', KEYS[2]) == 1 then
   redis.call('HDEL', KEYS[5], ARGV[4])
   redis.call('HINCRBY', KEYS[4], 'duplicates', 1)
   return ''
+end
+
+local before = table.remove(ledger, 1)
+if before then
+  local amount = redis.call('HGET', KEYS[6], 'position_amt') or ''
+  if amount ~= before then return {amount} end
 end
 
 local fields = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
@@ -13,6 +14,7 @@ from quantum_exit import keys
 from quantum_exit.alerts.watch import DRILL_PREFIX, STATE
 from quantum_exit.proofs.observe import SERVICES
 
+from ..conftest import RedisServer
 from ..stack import Done, run_module
 
 
@@ -177,3 +179,12 @@ def test_an_alert_path_that_fails_fails_the_unit(redis_url: str, bus: redis.Redi
     run(redis_url)
     assert alerts(bus)[0]["deny_count"] == "1"  # not lost with the first attempt
     assert run("redis://127.0.0.1:1/0").code == 1
+
+
+def test_a_redis_that_is_just_starting_is_waited_for(durable_redis: RedisServer) -> None:
+    durable_redis.kill()
+    with ThreadPoolExecutor() as pool:
+        looking = pool.submit(run, durable_redis.url)
+        time.sleep(1)  # it has met nobody by now; were it slower, it would only be easier
+        durable_redis.start()
+        assert looking.result().code == 0

@@ -37,6 +37,7 @@ TIMERS: Final[Mapping[str, float]] = {
     "quantum-policy-refresh.timer": 5400.0,
 }
 """Our other timers, and how long one may not have fired."""
+REDIS_MAY_START_S: Final = 10.0
 _PAGE: Final = 1000
 _TOLD: Final = "told:"
 _LAYERS: Final = {
@@ -243,11 +244,25 @@ def _same_id(cursor: str) -> str:
     return hashlib.sha256(f"denials after {cursor}".encode()).hexdigest()[:32]
 
 
+def _wait_for_answers(bus: redis.Redis) -> None:
+    """Redis may be starting again just now, by a deployment say: that alone is no failure."""
+    deadline = time.monotonic() + REDIS_MAY_START_S
+    while True:
+        try:
+            bus.ping()
+            return
+        except (redis.ConnectionError, redis.TimeoutError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+
+
 def main(environ: Mapping[str, str]) -> int:
     """0 when it looked and could tell; 1 when it could not: then the unit fails, and that
     failure is the alert."""
     try:
         bus = connect(redis_url(environ), decode=True, name="exit_owner_watch")
+        _wait_for_answers(bus)
         state = observe.read_hash(bus, STATE)
         now_epoch = time.time()
         found = look(bus, state, now_epoch)

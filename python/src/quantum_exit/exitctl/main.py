@@ -82,6 +82,15 @@ def build_parser() -> argparse.ArgumentParser:
     audit.add_argument("--limit", type=int, default=20, help="entries of each kind (20)")
     shadow = add("shadow-report", _shadow, "what SHADOW would have done, beside what happened")
     shadow.add_argument("--since", default="24h", help="how far back (24h)")
+    report = add("report", _report, "a period: proofs, closed positions, denials, latencies")
+    report.add_argument("--html", action="store_true", help="one page that needs nothing else")
+    report.add_argument("--since", default="24h", help="how far back (24h)")
+    report.add_argument("--out", metavar="FILE", help="where the page goes (standard output)")
+    report.add_argument(
+        "--expect",
+        choices=("live", "shadow", "killed"),
+        help="what the proofs expect (what is seen)",
+    )
     _add_plan(commands, common)
     return parser
 
@@ -175,6 +184,14 @@ def _shadow(context: Context, arguments: argparse.Namespace) -> int:
     from quantum_exit.exitctl import leave, shadow
 
     return shadow.run(context, leave.checked_duration("--since", arguments.since))
+
+
+def _report(context: Context, arguments: argparse.Namespace) -> int:
+    from quantum_exit.exitctl import leave
+    from quantum_exit.exitctl.report import command
+
+    since_s = leave.checked_duration("--since", arguments.since)
+    return command.run(context, since_s, arguments.expect, arguments.out, html=arguments.html)
 
 
 def _plan_send(context: Context, arguments: argparse.Namespace) -> int:

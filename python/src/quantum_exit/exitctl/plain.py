@@ -18,10 +18,14 @@ _MORE: Final = "~"
 def plain(value: object, limit: int = MAX_TEXT) -> str:
     """Printable and bounded. A line break becomes a blank, what else cannot be printed `�`."""
     text = str(value)
-    cut = len(text) > limit
-    text = " ".join(text[:limit].split())
-    shown = "".join(c if c.isprintable() else _BAD for c in text)
-    return shown + _MORE if cut else shown
+    shown = "".join(_shown(character) for character in text[:limit])
+    return shown + _MORE if len(text) > limit else shown
+
+
+def _shown(character: str) -> str:
+    if character.isprintable():
+        return character
+    return " " if character.isspace() else _BAD
 
 
 def columns(text: str) -> int:
@@ -36,15 +40,18 @@ def fit(text: str, wide: int) -> str:
     taken = columns(text)
     if taken <= wide:
         return text + " " * (wide - taken)
-    kept: list[str] = []
-    left = wide - 1
-    for character in text:
+    head = _head(text, wide - 1)
+    return head + _MORE + " " * (wide - 1 - columns(head))
+
+
+def _head(text: str, wide: int) -> str:
+    """As much of its beginning as `wide` columns hold."""
+    left = wide
+    for at, character in enumerate(text):
         left -= _columns_of(character)
         if left < 0:
-            break
-        kept.append(character)
-    head = "".join(kept)
-    return head + _MORE + " " * (wide - 1 - columns(head))
+            return text[:at]
+    return text
 
 
 def wrap(text: str, wide: int, most: int) -> list[str]:
@@ -53,8 +60,8 @@ def wrap(text: str, wide: int, most: int) -> list[str]:
     lines: list[str] = []
     left = text
     while left and len(lines) < most - 1 and columns(left) > wide:
-        head = fit(left, wide + 1).rstrip().removesuffix(_MORE)
-        at = head.rfind(" ")
+        head = _head(left, wide)
+        at = len(head) if left[len(head)] == " " else head.rfind(" ")
         at = at if at > wide // 2 else len(head)
         lines.append(left[:at])
         left = left[at:].lstrip()

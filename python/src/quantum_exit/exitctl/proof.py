@@ -25,8 +25,9 @@ PROOFS: Final[Mapping[str, tuple[str, Runner]]] = {
 
 
 def run(context: Context, name: str, expect: str) -> int:
-    names = list(PROOFS) if name == "all" else [name]
-    proofs = [_run_one(context, each, Expect(expect)) for each in names]
+    proofs = (
+        run_all(context, expect) if name == "all" else [_run_one(context, name, Expect(expect))]
+    )
     verdict = overall(proofs)
     body = "\n\n".join(text.render(proof) for proof in proofs)
     if len(proofs) == 1:
@@ -39,6 +40,10 @@ def run(context: Context, name: str, expect: str) -> int:
         }
         context.emit(document, f"{body}\n\nALL PROOFS: {verdict}")
     return verdict.exit_code
+
+
+def run_all(context: Context, expect: str) -> list[Proof]:
+    return [_run_one(context, each, Expect(expect)) for each in PROOFS]
 
 
 def _run_one(context: Context, name: str, expect: Expect) -> Proof:

@@ -12,7 +12,7 @@ import pytest
 from quantum_exit import keys
 
 from ..conftest import RedisServer
-from .harness import World, wait_for
+from .harness import BRIDGE, World, wait_for
 
 
 def test_redis_killed_and_restarted(durable_world: World, durable_redis: RedisServer) -> None:
@@ -246,6 +246,9 @@ def test_a_broken_ledger_or_count_stops_no_exit(empty_world: World, key: str) ->
     world.hold("BTCUSDT", "1")
     world.start()
     world.redis.hset(key, mapping={"position_amt": "lots", "processed": "many"})
-    plan = world.signed(qty="0.1")
-    assert world.outcome(plan) == ("EXECUTED", "")
-    world.assert_settled([plan["plan_id"]])
+    plans = [world.signed(qty="0.1"), world.plan(source=BRIDGE)]
+    assert world.outcome(plans[0]) == ("EXECUTED", "")
+    assert world.outcome(plans[1]) == ("DENIED", f"NOT_EXIT_OWNER:source={BRIDGE}")
+    world.assert_settled([plan["plan_id"] for plan in plans])
+    assert world.ledger("BTCUSDT")["position_amt"] == "-0.1"
+    assert not world.metric("duplicates")

@@ -106,6 +106,27 @@ def test_a_slow_symbol_delays_no_other(world: World) -> None:
     wait_for(lambda: len(world.results()) == 4, "the slow ones too")
 
 
+def test_the_ledger_goes_on_from_what_it_holds_when_the_fill_is_written(world: World) -> None:
+    world.exchange.set_latency(300)
+    world.hold("BTCUSDT", "1")
+    plan = world.signed(qty="0.4")
+    world.send(plan)
+    wait_for(lambda: world.redis.hlen(keys.EXECUTOR_OPEN), "an order on its way")
+    world.redis.hset(keys.ledger("BTCUSDT"), "position_amt", "5")
+    world.assert_settled([plan["plan_id"]])
+    assert world.ledger("BTCUSDT")["position_amt"] == "4.6"
+
+
+def test_with_the_older_protocol_of_redis(empty_world: World) -> None:
+    """Where Redis answers lists for maps."""
+    world = empty_world
+    world.start(REDIS_URL=f"{world.redis_url}?protocol=2")
+    plans = [world.opening(), world.plan(source=BRIDGE)]
+    assert world.outcome(plans[0]) == ("EXECUTED", "")
+    assert world.outcome(plans[1]) == ("DENIED", f"NOT_EXIT_OWNER:source={BRIDGE}")
+    world.assert_settled([plan["plan_id"] for plan in plans])
+
+
 NOISE = {
     "nothing listed": {b"hello": b"world"},
     "not utf-8": {b"plan_id": b"\xff\xfe", b"qty": b"\xff"},

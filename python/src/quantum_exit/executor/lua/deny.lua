@@ -30,5 +30,7 @@ for i = 4, #KEYS do
 end
 
 for names, times in pairs(counts) do
-  for name in string.gmatch(names, '%S+') do redis.call('HINCRBY', KEYS[3], name, times) end
+  for name in string.gmatch(names, '%S+') do
+    redis.pcall('HINCRBY', KEYS[3], name, times) -- a count that is no number stops nothing
+  end
 end

@@ -27,7 +27,7 @@ local ledger = take()
 if ARGV[3] ~= '0' and redis.call('EXISTS', KEYS[2]) == 1 then
   redis.call('XACK', KEYS[3], ARGV[1], ARGV[2])
   redis.call('HDEL', KEYS[5], ARGV[4])
-  redis.call('HINCRBY', KEYS[4], 'duplicates', 1)
+  redis.pcall('HINCRBY', KEYS[4], 'duplicates', 1)
   return ''
 end
 
@@ -41,7 +41,9 @@ local fields = {}
 for i = cursor, #ARGV do fields[#fields + 1] = ARGV[i] end
 local id = redis.call('XADD', KEYS[1], '*', unpack(fields))
 if ARGV[3] ~= '0' then redis.call('SET', KEYS[2], id, 'EX', ARGV[3]) end
-for _, name in ipairs(metrics) do redis.call('HINCRBY', KEYS[4], name, 1) end
+for _, name in ipairs(metrics) do
+  redis.pcall('HINCRBY', KEYS[4], name, 1) -- a count that is no number stops nothing
+end
 if #ledger > 0 then redis.call('HSET', KEYS[6], unpack(ledger)) end
 redis.call('HDEL', KEYS[5], ARGV[4])
 redis.call('XACK', KEYS[3], ARGV[1], ARGV[2])

@@ -107,6 +107,24 @@ def test_a_second_attempt_replayed_into_a_redis_that_forgot_it(empty_world: Worl
     assert len(world.our_fills()) == 1
 
 
+def test_an_opening_granted_by_the_dead_is_sent_by_the_successor(empty_world: World) -> None:
+    """The permit went with the grant; what it allowed is what the grant still says."""
+    world = empty_world
+    executor = world.start(QUANTUM_FAILPOINT="after_grant")
+    plan = world.opening(qty="0.02")
+    world.allow(plan, safe_qty="0.01")
+    world.send(plan, permit=False)
+    executor.wait_dead()
+    assert not world.redis.exists(keys.permit(plan["plan_id"]))
+    world.start()
+    result = world.result(plan["plan_id"])
+    assert (result["decision"], result["error"]) == ("EXECUTED", "")
+    assert result["filled_qty"] == "0.01"
+    (order,) = world.orders()
+    assert order.client_order_id.endswith("-2")
+    world.assert_settled([plan["plan_id"]])
+
+
 def test_a_lost_group_is_made_anew(empty_world: World) -> None:
     world = empty_world
     world.hold("BTCUSDT", "1")

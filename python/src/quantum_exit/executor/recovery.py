@@ -15,6 +15,7 @@ from quantum_exit.executor.store import Entry, Store
 from quantum_exit.executor.work import Work
 from quantum_exit.gates.authority import examine
 from quantum_exit.gates.model import Lane, Order
+from quantum_exit.gates.permit import Permit
 from quantum_exit.messages import Malformed, decode_fields, parse_plan
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,20 @@ def _work_of(context: Context, redis: RedisClient, grant: OpenGrant, entry: Entr
     if claim.identity != grant.identity:
         return None
     order = Order(grant.qty, grant.reduces, by_owner=plan.source == gates.owner)
-    return Work(claim, entry, order, grant=grant)
+    return Work(claim, entry, order, grant=grant, permit=_used_up(grant))
+
+
+def _used_up(grant: OpenGrant) -> Permit:
+    """The permit that the grant used up, as far as the grant tells: its quantity is what the
+    permit left of the plan's. It cannot have been older than the plan."""
+    return Permit(
+        allow=True,
+        safe_qty=grant.qty,
+        symbol=grant.symbol,
+        reason="used up by an earlier attempt",
+        created_at=float(grant.plan_timestamp),
+        source=grant.source,
+    )
 
 
 def trusted_since(redis: RedisClient, now_epoch: float) -> float:

@@ -12,7 +12,7 @@ OTHERS = ("operator", "maintenance", "alerts", "metrics", "intent_bridge")
 EVERYBODY = (*SERVICES, *HELPERS, *OTHERS)
 
 STREAMS = {
-    "exit.intent": {"exitbrain"},
+    "exit.intent": {"exitbrain", "operator"},
     "exit.shadow": {"exitbrain"},
     "apply.plan": {"apply_layer", "operator", "intent_bridge"},
     "apply.plan.manual": {"operator"},

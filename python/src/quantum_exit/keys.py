@@ -111,3 +111,10 @@ def executor_intent_used(intent_id: str) -> str:
 def executor_stopped_source(source: str) -> str:
     """Set when a source repeated the same order too often; a person deletes it to re-arm."""
     return f"quantum:executor:stopped:{source}"
+
+
+def drill(plan_id: str) -> str:
+    """Set while a plan is a proof's drill: the executor never sends it, and the watch takes its
+    denial for none, or, when it is `alert`, alerts it as a drill. Of an intent's id likewise.
+    Only the operator's user may write it."""
+    return f"quantum:operator:drill:{plan_id}"

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from quantum_exit import keys
-from quantum_exit.alerts.watch import DRILL_PREFIX, STATE
+from quantum_exit.alerts.watch import STATE
 from quantum_exit.proofs.observe import SERVICES
 
 from ..conftest import RedisServer
@@ -98,13 +98,26 @@ def test_what_comes_later_is_told_by_the_next_look(redis_url: str, bus: redis.Re
 
 
 def test_a_registered_drill_is_no_violation(redis_url: str, bus: redis.Redis) -> None:
-    bus.set(DRILL_PREFIX + "drill-1", "1", ex=60)
+    bus.set(keys.drill("drill-1"), "1", ex=60)
     deny(bus, "drill-1")
     run(redis_url)
     assert alerts(bus) == []
     deny(bus, "drill-2")  # named like one, and not registered
     run(redis_url)
     assert alerts(bus)[0]["deny_count"] == "1"
+
+
+def test_a_drill_that_asks_for_it_is_alerted_as_one(redis_url: str, bus: redis.Redis) -> None:
+    for number in "12":
+        bus.set(keys.drill(f"drill-{number}"), "alert", ex=60)
+        deny(bus, f"drill-{number}")
+    deny(bus, "meant")
+    run(redis_url)
+    run(redis_url)
+    meant, drill = alerts(bus)
+    assert (meant["severity"], meant["deny_count"], "drill" in meant) == ("CRITICAL", "1", False)
+    assert (drill["alert_type"], drill["severity"]) == ("EXIT_OWNER_VIOLATION", "INFO")
+    assert drill["drill"] == "drill-1,drill-2"
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from paper_exchange.testing import PaperExchange
-from quantum_exit.proofs import deployment, exchange
+from quantum_exit.proofs import deployed, deployment, exchange
 from quantum_exit.proofs.model import Check, Outcome
 from quantum_exit.proofs.observe import Beat
 from quantum_exit.values import Unknown
@@ -78,17 +78,17 @@ def test_a_missing_kill_file_is_seen(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.getuid() != 0, reason="mounting a small file system needs root")
 def test_a_full_disk_is_seen(tmp_path: Path) -> None:
-    assert not red(deployment.disk_check(tmp_path))
+    assert not red(deployment.disk_check((tmp_path,)))
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)]).returncode:
         pytest.skip("this machine allows no mount")
     try:
-        assert red(deployment.disk_check(tmp_path))
+        assert red(deployment.disk_check((tmp_path,)))
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)
 
 
 def test_a_disk_that_is_gone_is_seen(tmp_path: Path) -> None:
-    assert red(deployment.disk_check(tmp_path / "none"))
+    assert red(deployment.disk_check((tmp_path / "none",)))
 
 
 @pytest.mark.parametrize(("offset_ms", "fails"), [(0, False), (-5_000, True), (5_000, True)])
@@ -124,15 +124,63 @@ def test_a_service_of_another_release_is_seen(releases: Path) -> None:
         beat = Beat("exitbrain", 0.0, True, "", process.pid, time.time(), {})
         beats = {"exitbrain": beat, "apply_layer": Unknown("no heartbeat")}
         current = releases / "current"
-        assert not red(deployment.release_check(current, beats))
+        assert not red(deployed.release_check(current, beats))
         current.unlink()
         current.symlink_to(releases / "releases" / "1.1")
-        check = deployment.release_check(current, beats)
+        check = deployed.release_check(current, beats)
         assert red(check)
         assert "exitbrain runs 1.0" in check.evidence[1]
     finally:
         process.kill()
         process.wait()
-    assert deployment.release_check(releases / "none", {}).outcome is Outcome.INFO
+    assert deployed.release_check(releases / "none", {}).outcome is Outcome.INFO
     own = Beat("exitbrain", 0.0, True, "", os.getpid(), time.time(), {})
-    assert not red(deployment.release_check(releases / "current", {"exitbrain": own}))
+    assert not red(deployed.release_check(releases / "current", {"exitbrain": own}))
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    """A release with a list of its files, as the installer leaves it, and `current`."""
+    folder = tmp_path / "releases" / "1.0"
+    (folder / "lib").mkdir(parents=True)
+    (folder / "lib" / "gate.py").write_text("DENY = True\n")
+    (folder / "lib" / "gate.pyc").write_bytes(b"compiled")
+    names = ["lib/gate.py", "lib/gate.pyc"]
+    listed = subprocess.run(["sha256sum", *names], cwd=folder, capture_output=True, check=True)
+    (folder / deployed.FILES_LIST).write_bytes(listed.stdout)
+    (tmp_path / "current").symlink_to(folder)
+    return tmp_path / "current"
+
+
+def test_a_release_as_it_was_installed(release: Path) -> None:
+    check = deployed.files_check(release)
+    assert (check.outcome, check.evidence) == (Outcome.PASS, ("1.0: 2 files",))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda r: (r / "lib" / "gate.py").write_text("DENY = False\n"), "changed: lib/gate.py"),
+        (lambda r: (r / "lib" / "gate.pyc").write_bytes(b"other"), "changed: lib/gate.pyc"),
+        (lambda r: (r / "lib" / "gate.py").unlink(), "missing: lib/gate.py"),
+        (lambda r: (r / "lib" / "x.pth").write_text("import x"), "not of the release: lib/x.pth"),
+    ],
+)
+def test_a_patched_release_is_seen(
+    release: Path, change: Callable[[Path], object], told: str
+) -> None:
+    change(release.resolve())
+    check = deployed.files_check(release)
+    assert red(check)
+    assert check.evidence[0] == told
+
+
+def test_a_release_without_a_list_is_no_failure(release: Path) -> None:
+    (release / deployed.FILES_LIST).unlink()
+    assert deployed.files_check(release).outcome is Outcome.INFO
+    assert deployed.files_check(release.parent / "none").outcome is Outcome.INFO
+
+
+def test_an_empty_list_proves_nothing(release: Path) -> None:
+    (release / deployed.FILES_LIST).write_text("")
+    assert red(deployed.files_check(release))

@@ -59,6 +59,8 @@ path:
 
 
 STAGING = ".staging-"
+# Also known to quantum_exit.proofs.deployed.
+FILES_LIST = "files.sha256"
 # -s and -P: a release imports nothing from the caller's home or working directory.
 SCRIPT = """\
 #!{python} -sP
@@ -127,6 +129,16 @@ def build(staging: Path, final: Path, artifact: Path, imports: list[str]) -> Non
         run([staged_python, "-sP", "-c", f"import {', '.join(imports)}"], "the release is broken")
 
 
+def list_files(staging: Path) -> None:
+    """Which files there are and what they hash to, for the proof, and for `sha256sum -c`."""
+    lines = []
+    for path in sorted(staging.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            lines.append(f"{digest}  {path.relative_to(staging)}\n")
+    (staging / FILES_LIST).write_text("".join(lines))
+
+
 def install(releases: Path, version: str, artifact: Path, imports: list[str]) -> None:
     for leftover in releases.glob(f"{STAGING}*"):
         shutil.rmtree(leftover)
@@ -134,6 +146,7 @@ def install(releases: Path, version: str, artifact: Path, imports: list[str]) ->
     staging = releases / f"{STAGING}{version}"
     try:
         build(staging, releases / version, artifact, imports)
+        list_files(staging)
         os.sync()  # a power cut after the rename must not leave empty files under a good name
         staging.rename(releases / version)
     except BaseException:

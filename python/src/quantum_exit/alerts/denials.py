@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 PREFIXES: Final = ("NOT_EXIT_OWNER", "SOURCE_UNVERIFIED")
+TOLD: Final = "alert"
+"""The mark of a drill that is to be alerted."""
 _SAMPLES: Final = 5
 _BLOCKED: Final = "BLOCKED"
 
@@ -19,6 +21,8 @@ class Denials:
     count: int = 0
     drills: int = 0
     """Made on purpose by a proof, and registered as such by the operator's user."""
+    told_drills: list[str] = field(default_factory=list)
+    """Plan ids of those drills that are to be alerted, to see the alert."""
     sources: Counter[str] = field(default_factory=Counter)
     symbols: Counter[str] = field(default_factory=Counter)
     layers: Counter[int] = field(default_factory=Counter)
@@ -36,16 +40,21 @@ class Denials:
 
 
 def collect(
-    results: Iterable[tuple[str, Mapping[str, str]]], is_drill: Callable[[str], bool]
+    results: Iterable[tuple[str, Mapping[str, str]]], drill_mark: Callable[[str], str]
 ) -> Denials:
-    """`results`: entries of the results' stream; `is_drill` tells by plan id."""
+    """`results`: entries of the results' stream; `drill_mark`: what a plan id was registered
+    with as a drill, empty when it is none."""
     denials = Denials()
     for entry_id, fields in results:
         error = fields.get("error", "")
         if not error.startswith(PREFIXES):
             continue
-        if is_drill(fields.get("plan_id", "")):
+        plan_id = fields.get("plan_id", "")
+        mark = drill_mark(plan_id)
+        if mark:
             denials.drills += 1
+            if mark == TOLD:
+                denials.told_drills.append(plan_id)
             continue
         denials.count += 1
         denials.sources[fields.get("plan_source", "")] += 1

@@ -29,7 +29,6 @@ from quantum_exit.values import Unknown, format_epoch
 STATE: Final = "quantum:watch:state"
 """Hash: `cursor` (id of the last result looked at), `entries_added`, `ts_epoch`, `runs`,
 `deny_total`, `drill_total`, and for each standing trouble `told:<name>`, when it was last told."""
-DRILL_PREFIX: Final = "quantum:operator:drill:"
 TELL_AGAIN_S: Final = 3600.0
 """A trouble that stands is told once an hour."""
 TIMERS: Final[Mapping[str, float]] = {
@@ -98,7 +97,7 @@ def look(bus: redis.Redis, state: Mapping[str, str], now_epoch: float) -> Look:
         cursor, added_before = "0-0", 0
         lost = "the results' stream was made anew; read from its beginning"
     results = _Results(bus, cursor)
-    denials = collect(results, lambda plan_id: _is_drill(bus, plan_id))
+    denials = collect(results, lambda plan_id: _drill_mark(bus, plan_id))
     accounted = added_before + results.read  # some of them younger than `added`
     missed = added - accounted
     if missed > 0 and "entries_added" in state:
@@ -126,9 +125,9 @@ def _order(entry_id: str) -> tuple[int, int]:
     return int(milliseconds), int(sequence or 0)
 
 
-def _is_drill(bus: redis.Redis, plan_id: str) -> bool:
+def _drill_mark(bus: redis.Redis, plan_id: str) -> str:
     """Only the operator's user may write these keys, so a producer cannot pass for a drill."""
-    return bool(plan_id) and bool(bus.exists(DRILL_PREFIX + plan_id))
+    return (observe.read_text(bus, keys.drill(plan_id)) or "") if plan_id else ""
 
 
 def _layers(bus: redis.Redis, now_epoch: float) -> list[Trouble]:
@@ -231,12 +230,29 @@ def _alerts(
         details = {"window": window, **denials.details()}
         fields = alert_fields(kind, Severity.CRITICAL, details, now_epoch, extra)
         alerts.append((kind, "", fields))
+    if denials.told_drills:
+        alerts.append((AlertType.EXIT_OWNER_VIOLATION, "", _drill_alert(denials, now_epoch)))
     for trouble in found.troubles:
         before = state.get(_TOLD + trouble.name)
         if before is None or now_epoch - float(before) >= TELL_AGAIN_S:
             fields = alert_fields(trouble.type, trouble.severity, trouble.details, now_epoch)
             alerts.append((trouble.type, trouble.name, fields))
     return alerts
+
+
+def _drill_alert(denials: Denials, now_epoch: float) -> dict[str, str]:
+    """An alert like any other on its way, except that it says what it is: `drill` names the
+    plans, and whoever delivers alerts settles it without waking anybody."""
+    plans = ",".join(sorted(denials.told_drills))
+    details = {"drill": True, "plans": sorted(denials.told_drills)[:20]}
+    extra = {
+        "deny_count": str(len(denials.told_drills)),
+        "window": "drill",
+        "drill": plans,
+        "alert_id": _same_id(plans),
+    }
+    kind = AlertType.EXIT_OWNER_VIOLATION
+    return alert_fields(kind, Severity.INFO, details, now_epoch, extra)
 
 
 def _same_id(cursor: str) -> str:

@@ -45,6 +45,9 @@ from quantum_exit.executor.work import Work
 from quantum_exit.gates import permit as permit_gate
 from quantum_exit.gates.chain import judge
 from quantum_exit.gates.model import (
+    DRILL_ACTION,
+    DRILL_NOT_SENT,
+    KILL_SWITCH_ACTIVE,
     Denial,
     Observed,
     ObservedPosition,
@@ -58,7 +61,9 @@ from quantum_exit.messages import OrderType
 from quantum_exit.policy.reader import ValidPolicy
 from quantum_exit.values import format_number
 
-KILLED: Final = Denial(Outcome.SHADOW, "kill_switch_active")
+KILLED: Final = Denial(Outcome.SHADOW, KILL_SWITCH_ACTIVE)
+DRILLED: Final = Denial(Outcome.SKIP, DRILL_NOT_SENT)
+"""It passed every gate, and a proof registered it so that it is not sent."""
 _MOST_REFUSALS: Final = 4
 _REFUSAL_PAUSE_S: Final = 0.2
 _NOT_SENT_PAUSE_S: Final = 0.25
@@ -210,7 +215,11 @@ class Sender:
             attempt=1,
             timestamp_ms=timestamp_ms,
             recv_window_ms=self.context.settings.recv_window_ms,
-            kill_exempt=plan.type is OrderType.CANCEL and _is_flat(seen),
+            kill_exempt=(
+                plan.type is OrderType.CANCEL
+                and _is_flat(seen)
+                and plan.wire.get("action") != DRILL_ACTION  # it is to meet every gate
+            ),
         )
 
     def _found_from_before(self, work: Work, grant: OpenGrant) -> bool:
@@ -282,6 +291,8 @@ class Sender:
             self.context.finished(work.claim.identity, work.symbol)
         elif answer == "killed":
             self._end(work, KILLED)
+        elif answer == "drill":
+            self._end(work, DRILLED)
         elif answer == "intent_used":
             self._end(work, denied(f"SOURCE_UNVERIFIED:source={source}"))
         elif answer == "permit_gone":

@@ -81,7 +81,8 @@ class Store:
             self._line.call("SCRIPT", "LOAD", script.text)
 
     def grant(self, grant: OpenGrant, *, replaces: OpenGrant | None, intent_id: str) -> str:
-        """`granted`, `killed`, `duplicate`, `intent_used`, `permit_gone` or `superseded`."""
+        """`granted`, `killed`, `duplicate`, `intent_used`, `permit_gone`, `superseded` or
+        `drill`: a proof's plan that passed every gate, and is not to be sent."""
         script_keys = [
             keys.KILL_SWITCH,
             keys.BRAIN_ENV_KILL,
@@ -90,6 +91,7 @@ class Store:
             keys.executor_intent_used(intent_id),
             keys.EXECUTOR_OPEN,
             keys.ledger(grant.symbol),
+            keys.drill(grant.plan_id),
         ]
         args: list[Argument] = [
             grant.identity,

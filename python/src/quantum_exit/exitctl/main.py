@@ -61,6 +61,9 @@ def build_parser() -> argparse.ArgumentParser:
     proof.add_argument(
         "--expect", choices=("live", "shadow", "killed"), default="live", help="what should be"
     )
+    proof.add_argument(
+        "--nagios", action="store_true", help="one line with performance data, for monitoring"
+    )
     lane = add("manual-lane", _manual_lane, "let plans of the manual stream execute for a time")
     lane.add_argument("state", choices=("on", "off"))
     lane.add_argument("--ttl", help="how long: 90s, 15m, 1h; a day at most")
@@ -140,7 +143,7 @@ def _resume(context: Context, arguments: argparse.Namespace) -> int:
 def _proof(context: Context, arguments: argparse.Namespace) -> int:
     from quantum_exit.exitctl import proof
 
-    return proof.run(context, arguments.name, arguments.expect)
+    return proof.run(context, arguments.name, arguments.expect, nagios_line=arguments.nagios)
 
 
 def _manual_lane(context: Context, arguments: argparse.Namespace) -> int:

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
 import redis
 
 from quantum_exit.alerts.publish import AlertType, Severity, publish_alert
 from quantum_exit.exitctl.context import CommandError, Context
-from quantum_exit.proofs import apply, deployment, executor, exitbrain, text, verdicts, watch
+from quantum_exit.proofs import (
+    apply,
+    deployment,
+    executor,
+    exitbrain,
+    nagios,
+    text,
+    verdicts,
+    watch,
+)
 from quantum_exit.proofs.model import Expect, Proof, Verdict, overall
 
 Runner = Callable[[redis.Redis, Mapping[str, str], Expect], Proof]
@@ -24,11 +34,16 @@ PROOFS: Final[Mapping[str, tuple[str, Runner]]] = {
 }
 
 
-def run(context: Context, name: str, expect: str) -> int:
+def run(context: Context, name: str, expect: str, *, nagios_line: bool = False) -> int:
+    """`nagios_line`: one line for a monitoring system instead of text; the exit code is the
+    same."""
     proofs = (
         run_all(context, expect) if name == "all" else [_run_one(context, name, Expect(expect))]
     )
     verdict = overall(proofs)
+    if nagios_line:
+        print(nagios.line(proofs))
+        return verdict.exit_code
     body = "\n\n".join(text.render(proof) for proof in proofs)
     if len(proofs) == 1:
         context.emit(text.document(proofs[0]), body)
@@ -48,9 +63,10 @@ def run_all(context: Context, expect: str) -> list[Proof]:
 
 def _run_one(context: Context, name: str, expect: Expect) -> Proof:
     title, runner = PROOFS[name]
+    began = time.monotonic()
     try:
         bus = context.redis()
-        proof = runner(bus, context.environ, expect)
+        proof = replace(runner(bus, context.environ, expect), took_s=time.monotonic() - began)
     except (CommandError, redis.RedisError) as error:
         return Proof(name, title, time.time(), (), error=str(error))
     verdicts.record(bus, proof)

@@ -7,12 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 from quantum_exit.binance.model import SymbolRules
 from quantum_exit.delegation import Delegation
 from quantum_exit.messages import ExitIntent, Plan
 from quantum_exit.policy.reader import PolicyState
 from quantum_exit.values import PositionSide, Stale, Unknown
+
+DRILL_ACTION: Final = "DRILL"
+"""The `action` of a proof's own plans."""
+DRILL_NOT_SENT: Final = "drill_not_sent"
+"""The error of a registered drill that passed every gate."""
+KILL_SWITCH_ACTIVE: Final = "kill_switch_active"
 
 
 class Lane(StrEnum):

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import redis
 
 from quantum_exit import keys
-from quantum_exit.alerts.watch import DRILL_PREFIX
+from quantum_exit.alerts.denials import collect
 from quantum_exit.messages import ExitIntent, parse_embedded_intent
 from quantum_exit.proofs import checks, drill, observe
-from quantum_exit.proofs.model import Check, Expect, Outcome, Proof
+from quantum_exit.proofs.model import Check, Expect, Figure, Outcome, Proof
 from quantum_exit.settings import exit_owner, public_keys
 from quantum_exit.signing import INTENT_FIELDS, Signer, Verifier, generate_seed
-from quantum_exit.values import format_epoch
+from quantum_exit.values import Unknown, format_epoch
 
 TITLE: Final = "APPLY LAYER PROOF"
 SERVICE: Final = "apply_layer"
+SEEN: Final = "quantum:operator:proof:apply"
+"""Hash: up to which result this proof has counted denials (`cursor`), and when (`ts_epoch`)."""
 _PLAN_WAIT_S: Final = 5.0
 _POLL_S: Final = 0.01
-_LOOK_BACK: Final = 2_000
+_COUNTED_AT_MOST: Final = 20_000
+_CARRIED: Final = "An intent of the owner becomes a plan that carries it"
+_BLOCKED: Final = "Intents of others are blocked, each with its reason"
 
 
 def run(bus: redis.Redis, environ: Mapping[str, str], expect: Expect) -> Proof:
@@ -36,80 +41,82 @@ def run(bus: redis.Redis, environ: Mapping[str, str], expect: Expect) -> Proof:
         checks.service(SERVICE, beats[SERVICE]),
         owner_check(environ, owner),
         group_check(bus),
-        carried_check(bus, environ, owner),
-        blocked_check(bus, owner),
-        denials_check(bus, beats),
+        *intent_checks(bus, environ, owner),
+        denials_check(bus, beats, began),
     )
     return Proof("apply", TITLE, began, tests)
 
 
 def owner_check(environ: Mapping[str, str], owner: str) -> Check:
-    """Who verifies must know the owner's public key."""
+    """Who verifies must know the owner's public key, and it must be that of the key which
+    the owner signs with."""
     name = "The exit owner and its key are configured"
-    known = Verifier(public_keys(environ)).knows(owner)
-    told = f"{owner}: public key {'known' if known else 'NOT known'} here"
-    return Check("owner", name, checks.outcome(known), (told,), critical=True)
+    verifier = Verifier(public_keys(environ))
+    fine = verifier.knows(owner)
+    told = [f"{owner}: public key {'known' if fine else 'NOT known'} here"]
+    signer = drill.owners_signer(environ)
+    if fine and not isinstance(signer, Unknown):
+        probe = {"intent_id": "probe"}
+        sig = signer.sign(probe, INTENT_FIELDS)
+        fine = verifier.verify(owner, {**probe, "sig": sig}, INTENT_FIELDS)
+        told.append(f"it verifies what the owner signs: {'yes' if fine else 'NO'}")
+    return Check("owner", name, checks.outcome(fine), tuple(told), critical=True)
 
 
 def group_check(bus: redis.Redis) -> Check:
     name, key = "Intents are read and answered", "group"
-    fine, told = checks.group(bus, keys.EXIT_INTENT, keys.GROUP_APPLY)
-    return Check(key, name, checks.outcome(fine), (told,), critical=True)
+    seen = checks.group(bus, keys.EXIT_INTENT, keys.GROUP_APPLY)
+    figure = Figure("oldest_waits", seen.waits_s, "s", most=checks.PENDING_AT_MOST_S)
+    outcome = checks.outcome(seen.fine)
+    return Check(key, name, outcome, (seen.told,), critical=True, figures=(figure,))
 
 
-def carried_check(bus: redis.Redis, environ: Mapping[str, str], owner: str) -> Check:
-    """The newest plan with the owner's right carries the owner's own signed intent."""
-    name, key = "An intent of the owner becomes a plan that carries it", "carried"
-    verifier = Verifier(public_keys(environ))
-    page = cast("list[Any]", bus.xrevrange(keys.APPLY_PLAN, count=_LOOK_BACK))
-    for _, fields in page:
-        if fields.get("source") != owner or fields.get("signature") != "apply_layer":
-            continue
-        if fields.get("decision") != "EXECUTE" or fields.get("action") == "DRILL":
-            continue
-        intent = parse_embedded_intent(fields.get("intent", ""))
-        fine = isinstance(intent, ExitIntent) and verifier.verify(owner, intent.wire, INTENT_FIELDS)
-        told = (
-            f"plan {fields.get('plan_id')}: signed intent {'verified' if fine else 'NOT verified'}"
-        )
-        return Check(key, name, checks.outcome(fine), (told,), critical=True)
-    return Check(key, name, Outcome.INFO, ("no plan of the owner yet",), critical=True)
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An intent, what it is, and how the reason of its plan must begin when it is blocked;
+    None: it is the owner's own, and must become a plan."""
+
+    what: str
+    intent: Mapping[str, str]
+    reason: str | None
+
+    @property
+    def intent_id(self) -> str:
+        return self.intent["intent_id"]
 
 
-def blocked_check(bus: redis.Redis, owner: str) -> Check:
-    """Intents of others become BLOCKED plans. They are of a symbol in which nothing is held."""
-    name, key = "Intents of others are blocked", "blocked"
-    held = observe.load_json(observe.read_hash(bus, keys.SNAPSHOT_STATE).get("symbols"))
-    symbol = drill.choose_symbol(bus, held if isinstance(held, list) else ())
-    if not isinstance(held, list) or symbol is None:
-        why = "no symbol without a position, or positions not known: not tried"
-        return Check(key, name, Outcome.INFO, (why,), critical=True)
-    intents = _intents(owner, symbol, time.time())
-    newest = cast("list[Any]", bus.xrevrange(keys.APPLY_PLAN, count=1))
-    since = str(newest[0][0]) if newest else "0-0"
+def intent_checks(bus: redis.Redis, environ: Mapping[str, str], owner: str) -> tuple[Check, Check]:
+    """Intents of the owner and of others, and the plans that become of them. None is ever
+    sent: see `drill`."""
+    ground = drill.find_ground(bus)
+    if isinstance(ground, Unknown):
+        return _not_tried(f"{ground.why}: not tried")
+    signer = drill.owners_signer(environ)
+    asked = _foreign(owner, ground.flat, time.time())
+    if not isinstance(signer, Unknown):
+        intent = drill.harmless_intent(owner, ground.flat, time.time())
+        intent["sig"] = signer.sign(intent, INTENT_FIELDS)
+        tampered = {**intent, "intent_id": f"proof-drill-{uuid.uuid4()}"}
+        asked.append(Asked("of the owner, changed after signing", tampered, "SOURCE_UNVERIFIED"))
+        asked.append(Asked("of the owner, signed", intent, None))
     try:
-        bus.set(DRILL_PREFIX + intents[0][1]["intent_id"], "1", ex=drill.REGISTERED_FOR_S)
-        for _, intent, _ in intents:
-            bus.xadd(keys.EXIT_INTENT, dict(intent.items()))
+        plans = _send(bus, asked)
     except redis.exceptions.NoPermissionError:
-        why = "this Redis user may write no intent, as nobody may but the Exit Brain: not tried"
-        return Check(key, name, Outcome.INFO, (why,), critical=True)
-    plans = _plans_of(bus, since, [intent["intent_id"] for _, intent, _ in intents])
-    for plan in plans.values():
-        # Blocked plans end as denied results, which the watch must not take for violations.
-        bus.set(DRILL_PREFIX + plan.get("plan_id", ""), "1", ex=drill.REGISTERED_FOR_S)
-    told, fine = [], True
-    for what, intent, expected in intents:
-        plan = plans.get(intent["intent_id"], {})
-        right = plan.get("decision") == "BLOCKED" and plan.get("reason", "").startswith(expected)
-        fine = fine and right
-        told.append(f"{what}: {plan.get('decision', 'NO PLAN')} {plan.get('reason', '')}".rstrip())
-    return Check(key, name, checks.outcome(fine), tuple(told), critical=True)
+        return _not_tried("this Redis user may write no intent; `exitctl proof apply` as root may")
+    return (
+        _carried(asked, plans, Verifier(public_keys(environ)), signer),
+        _blocked(asked, plans),
+    )
 
 
-def _intents(owner: str, symbol: str, now_epoch: float) -> list[tuple[str, dict[str, str], str]]:
-    """What it is, the intent, and how the reason of its plan must begin."""
+def _not_tried(why: str) -> tuple[Check, Check]:
+    return (
+        Check("carried", _CARRIED, Outcome.INFO, (why,), critical=True),
+        Check("blocked", _BLOCKED, Outcome.INFO, (why,), critical=True),
+    )
 
+
+def _foreign(owner: str, symbol: str, now_epoch: float) -> list[Asked]:
     def make(source: str) -> dict[str, str]:
         return {
             "intent_id": f"proof-drill-{uuid.uuid4()}",
@@ -126,35 +133,126 @@ def _intents(owner: str, symbol: str, now_epoch: float) -> list[tuple[str, dict[
     forged = make(owner)
     forged["sig"] = Signer(generate_seed()).sign(forged, INTENT_FIELDS)
     return [
-        ("of another source", make(drill.PRODUCER), "NOT_EXIT_OWNER"),
-        ("of the owner, unsigned", make(owner), "SOURCE_UNVERIFIED"),
-        ("of the owner, signed by another key", forged, "SOURCE_UNVERIFIED"),
+        Asked("of another source", make(drill.PRODUCER), "NOT_EXIT_OWNER"),
+        Asked("of the owner, unsigned", make(owner), "SOURCE_UNVERIFIED"),
+        Asked("of the owner, signed by another key", forged, "SOURCE_UNVERIFIED"),
     ]
 
 
+def _send(bus: redis.Redis, asked: Sequence[Asked]) -> dict[str, Mapping[str, str]]:
+    """Their plans, by intent id, as far as they come in time."""
+    newest = cast("list[Any]", bus.xrevrange(keys.APPLY_PLAN, count=1))
+    since = str(newest[0][0]) if newest else "0-0"
+    # The plan that becomes of the owner's is registered before there is one.
+    drill.register(bus, [name for one in asked for name in (one.intent_id, _plan_id(one))])
+    for one in asked:
+        bus.xadd(keys.EXIT_INTENT, dict(one.intent.items()))
+    plans = _plans_of(bus, since, [one.intent_id for one in asked])
+    # Blocked plans end as denied results, which the watch must not take for violations.
+    drill.register(bus, [plan.get("plan_id", "") for plan in plans.values()])
+    return plans
+
+
+def _plan_id(one: Asked) -> str:
+    return f"exit-{one.intent_id}"
+
+
 def _plans_of(bus: redis.Redis, since: str, intent_ids: list[str]) -> dict[str, Mapping[str, str]]:
-    """The plans made of these intents, by intent id, as far as they come in time."""
     deadline = time.monotonic() + _PLAN_WAIT_S
     while True:
         found: dict[str, Mapping[str, str]] = {}
         for _, fields in cast("list[Any]", bus.xrange(keys.APPLY_PLAN, min=f"({since}")):
             for intent_id in intent_ids:
-                if intent_id in fields.get("plan_id", "") or intent_id in fields.get("intent", ""):
+                if intent_id in fields.get("plan_id", ""):
                     found[intent_id] = fields
         if len(found) == len(intent_ids) or time.monotonic() > deadline:
             return found
         time.sleep(_POLL_S)
 
 
-def denials_check(bus: redis.Redis, beats: Mapping[str, Any]) -> Check:
-    """What was denied so far, and whether both layers are up to see the next one."""
-    name, key = "Both layers are up to see the next attempt", "denials"
-    metrics = observe.read_hash(bus, keys.EXECUTOR_METRICS)
+def _carried(
+    asked: Sequence[Asked],
+    plans: Mapping[str, Mapping[str, str]],
+    verifier: Verifier,
+    signer: Signer | Unknown,
+) -> Check:
+    """The plan holds the whole intent, as it was signed, and no signature of its own."""
+    if isinstance(signer, Unknown):
+        why = (f"{signer.why}; as root it can",)
+        return Check("carried", _CARRIED, Outcome.INFO, why, critical=True)
+    [ours] = [one for one in asked if one.reason is None]
+    plan = plans.get(ours.intent_id)
+    if plan is None:
+        told, fine = f"{ours.what}: NO PLAN", False
+    else:
+        intent = parse_embedded_intent(plan.get("intent", ""))
+        fine = (
+            plan.get("decision") == "EXECUTE"
+            and plan.get("signature") == "apply_layer"
+            and "sig" not in plan
+            and isinstance(intent, ExitIntent)
+            and dict(intent.wire) == dict(ours.intent)
+            and verifier.verify(ours.intent["source"], intent.wire, INTENT_FIELDS)
+        )
+        carries = "carries it, verified" if fine else "does NOT carry it"
+        told = f"{ours.what}: {plan.get('decision')} {plan.get('plan_id')}, {carries}"
+    return Check("carried", _CARRIED, checks.outcome(fine), (told,), critical=True)
+
+
+def _blocked(asked: Sequence[Asked], plans: Mapping[str, Mapping[str, str]]) -> Check:
+    told, fine = [], True
+    for one in asked:
+        if one.reason is None:
+            continue
+        plan = plans.get(one.intent_id, {})
+        right = plan.get("decision") == "BLOCKED" and plan.get("reason", "").startswith(one.reason)
+        fine = fine and right
+        said = f"{plan.get('decision', 'NO PLAN')} {plan.get('reason', '')}".rstrip()
+        told.append(f"{one.what}: {said}")
+    return Check("blocked", _BLOCKED, checks.outcome(fine), tuple(told), critical=True)
+
+
+def denials_check(bus: redis.Redis, beats: Mapping[str, Any], now_epoch: float) -> Check:
+    """What was denied since this proof ran last, and whether both layers were up to see it."""
+    name, key = "Both layers are up, and were, to see an attempt", "denials"
     layers = {"layer 1": beats["apply_layer"], "layer 2": beats["intent_executor"]}
-    up = {
-        layer: isinstance(beat, observe.Beat) and beat.fresh and beat.ready
-        for layer, beat in layers.items()
-    }
-    told = [f"{layer} {'up' if is_up else 'DOWN'}" for layer, is_up in up.items()]
-    told.append(f"denied by layer 2 so far: {metrics.get('exit_owner_denied', '0')}")
-    return Check(key, name, checks.outcome(all(up.values())), tuple(told))
+    before = observe.read_hash(bus, SEEN)
+    since = float(before["ts_epoch"]) if "ts_epoch" in before else None
+    told, fine = [], True
+    for layer, beat in layers.items():
+        up = isinstance(beat, observe.Beat) and beat.fresh and beat.ready
+        fine = fine and up
+        word = "up" if up else "DOWN"
+        if up and since is not None and beat.started_epoch > since:
+            word += f", but only for {now_epoch - beat.started_epoch:.0f} s"
+        told.append(f"{layer} {word}")
+    count, line = _count(bus, before.get("cursor"), since, now_epoch)
+    told.append(line)
+    figure = Figure("denials", count)
+    return Check(key, name, checks.outcome(fine), tuple(told), figures=(figure,))
+
+
+def _count(
+    bus: redis.Redis, cursor: str | None, since: float | None, now_epoch: float
+) -> tuple[int, str]:
+    """Denials after the cursor, and a line about them; drills are not counted among them."""
+    if cursor is None or since is None:
+        _remember(bus, now_epoch)
+        return 0, "first run: denials are counted from now on"
+    page = cast(
+        "list[Any]", bus.xrange(keys.APPLY_RESULT, min=f"({cursor}", count=_COUNTED_AT_MOST)
+    )
+    denials = collect(page, lambda plan_id: observe.read_text(bus, keys.drill(plan_id)) or "")
+    _remember(bus, now_epoch)
+    by = ", ".join(f"layer {layer}: {count}" for layer, count in sorted(denials.layers.items()))
+    told = f"denied since the last run {now_epoch - since:.0f} s ago: {denials.count}"
+    return denials.count, f"{told} ({by})" if by else told
+
+
+def _remember(bus: redis.Redis, now_epoch: float) -> None:
+    newest = cast("list[Any]", bus.xrevrange(keys.APPLY_RESULT, count=1))
+    cursor = str(newest[0][0]) if newest else "0-0"
+    try:
+        bus.hset(SEEN, mapping={"cursor": cursor, "ts_epoch": format_epoch(now_epoch)})
+    except redis.exceptions.NoPermissionError:
+        return  # a user that only reads counts from where the operator's last run was

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Any, Final
 
 import redis
 
+from quantum_exit.bus.heartbeat import STALE_AFTER_S
 from quantum_exit.proofs import host
-from quantum_exit.proofs.model import Check, Expect, Outcome
+from quantum_exit.proofs.model import Check, Expect, Figure, Outcome
 from quantum_exit.proofs.observe import Beat, Place, SwitchWord
 from quantum_exit.values import Unknown
 
@@ -33,18 +35,27 @@ def oldest_unread_s(bus: redis.Redis, stream: str, group: str, now_epoch: float)
     return now_epoch - int(page[0][0].partition("-")[0]) / 1000 if page else None
 
 
-def group(bus: redis.Redis, stream: str, name: str) -> tuple[bool, str]:
-    """Whether the group is handed its entries and answers them, and what was seen."""
+@dataclass(frozen=True, slots=True)
+class GroupSeen:
+    """Whether a group is handed its entries and answers them, and what was seen."""
+
+    fine: bool
+    told: str
+    waits_s: float = 0.0
+    """How long its oldest entry waits, unread or unanswered."""
+
+
+def group(bus: redis.Redis, stream: str, name: str) -> GroupSeen:
     try:
         waits_s = oldest_pending_s(bus, stream, name)
         unread_s = oldest_unread_s(bus, stream, name, time.time())
     except redis.ResponseError as error:
-        return False, f"{name} on {stream}: {error}"
+        return GroupSeen(False, f"{name} on {stream}: {error}")
     told = "nothing pending" if waits_s is None else f"oldest pending for {waits_s:.0f} s"
     if unread_s is not None:
         told += f", oldest unread for {unread_s:.0f} s"
     fine = (waits_s or 0) <= PENDING_AT_MOST_S and (unread_s or 0) <= UNREAD_AT_MOST_S
-    return fine, f"{name} on {stream}: {told}"
+    return GroupSeen(fine, f"{name} on {stream}: {told}", max(waits_s or 0, unread_s or 0))
 
 
 def outcome(passed: bool) -> Outcome:
@@ -58,13 +69,17 @@ def service(name: str, beat: Beat | Unknown) -> Check:
         passed, evidence = _by_systemd(host.UNITS[name])
     else:
         passed, evidence = _by_process(beat)
+    figures: tuple[Figure, ...] = ()
     if isinstance(beat, Beat):
+        figures = (Figure("heartbeat_age", max(beat.age_s, 0.0), "s", most=STALE_AFTER_S),)
         ready = "ready" if beat.ready else "NOT READY"
         evidence += (f"{ready}: {beat.status}",)
+        if not beat.fresh:
+            evidence += (f"its heartbeat is {beat.age_s:.0f} s old",)
         passed = passed and beat.ready and beat.fresh
     else:
         evidence, passed = (*evidence, beat.why), False
-    return Check(key, title, outcome(passed), evidence, critical=True)
+    return Check(key, title, outcome(passed), evidence, critical=True, figures=figures)
 
 
 def _by_systemd(unit: str) -> tuple[bool, tuple[str, ...]]:

@@ -1,11 +1,12 @@
-"""The host below the services: clock, disk, secrets, the kill file, the release that runs."""
+"""The host below the services: Redis, clock, disk, secrets, the kill file, what was deployed."""
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,9 +15,8 @@ import redis
 
 from quantum_exit.binance.client import Client
 from quantum_exit.binance.errors import ReadFailed
-from quantum_exit.proofs import checks, exchange, host, observe
-from quantum_exit.proofs.model import Check, Expect, Outcome, Proof
-from quantum_exit.proofs.observe import Beat
+from quantum_exit.proofs import checks, deployed, exchange, observe, redis_state, sandbox
+from quantum_exit.proofs.model import Check, Expect, Figure, Outcome, Proof
 from quantum_exit.values import Unknown
 
 TITLE: Final = "HOST PROOF"
@@ -31,7 +31,15 @@ class Paths:
 
     secrets: Path = Path("/etc/quantum")
     data: Path = Path("/var/lib/quantum")
+    redis: Path = Path("/var/lib/redis")
+    logs: Path = Path("/var/log/quantum")
     current: Path = Path("/opt/quantum/current")
+    units: Path = Path("/etc/systemd/system")
+
+    @property
+    def with_room(self) -> tuple[Path, ...]:
+        """Folders that are written to; of a host run by hand only the root is known."""
+        return (self.data, self.redis, self.logs) if self.data.is_dir() else (Path("/"),)
 
 
 def run(bus: redis.Redis, environ: Mapping[str, str], expect: Expect) -> Proof:
@@ -40,11 +48,17 @@ def run(bus: redis.Redis, environ: Mapping[str, str], expect: Expect) -> Proof:
     began = time.time()
     paths = Paths()
     tests = (
+        redis_state.persistence_check(bus),
+        redis_state.memory_check(bus),
+        redis_state.access_check(environ["REDIS_URL"]),
         clock_check(exchange.make_client(environ)),
-        disk_check(paths.data if paths.data.is_dir() else Path("/")),
+        disk_check(paths.with_room),
         secrets_check(paths.secrets, owner_uid=0),
         kill_file_check(environ.get("QUANTUM_KILL_FILE", "").strip()),
-        release_check(paths.current, observe.read_beats(bus, began)),
+        deployed.release_check(paths.current, observe.read_beats(bus, began)),
+        deployed.files_check(paths.current),
+        deployed.config_check(paths.secrets, paths.units),
+        sandbox.sandbox_check(),
     )
     return Proof("host", TITLE, began, tests)
 
@@ -62,20 +76,27 @@ def clock_check(client: Client | Unknown) -> Check:
     told = f"the exchange is ahead by {least} to {most} ms"
     # Proven wrong, not merely possible: a slow answer widens the bounds on both sides.
     fine = least <= CLOCK_AT_MOST_MS and most >= -CLOCK_AT_MOST_MS
-    return Check(key, name, checks.outcome(fine), (told,))
+    offset_ms = (least + most) / 2
+    figure = Figure("clock_offset", abs(offset_ms) / 1000, "s", most=CLOCK_AT_MOST_MS / 1000)
+    return Check(key, name, checks.outcome(fine), (told,), figures=(figure,))
 
 
-def disk_check(path: Path) -> Check:
+def disk_check(paths: Sequence[Path]) -> Check:
+    """`paths`: folders that must be there and have room."""
     name, key = "There is room on the disk", "disk"
-    try:
-        room = os.statvfs(path)
-    except OSError as error:
-        return Check(key, name, Outcome.FAIL, (f"{path}: {error.strerror}",))
-    free = room.f_bavail * room.f_frsize
-    inodes = room.f_favail or room.f_files == 0
-    told = f"{path}: {free // 2**20} MiB free of {room.f_blocks * room.f_frsize // 2**20}"
-    fine = free >= DISK_FREE_AT_LEAST and bool(inodes)
-    return Check(key, name, checks.outcome(fine), (told,))
+    told, fine, least_free = [], True, math.inf
+    for path in paths:
+        try:
+            room = os.statvfs(path)
+        except OSError as error:
+            return Check(key, name, Outcome.FAIL, (f"{path}: {error.strerror}",))
+        free = room.f_bavail * room.f_frsize
+        inodes = room.f_favail or room.f_files == 0
+        told.append(f"{path}: {free // 2**20} MiB free of {room.f_blocks * room.f_frsize // 2**20}")
+        fine = fine and free >= DISK_FREE_AT_LEAST and bool(inodes)
+        least_free = min(least_free, free)
+    figure = Figure("disk_free", least_free, "B", least=DISK_FREE_AT_LEAST)
+    return Check(key, name, checks.outcome(fine), tuple(told), figures=(figure,))
 
 
 def secrets_check(folder: Path, owner_uid: int) -> Check:
@@ -118,20 +139,3 @@ def kill_file_check(path: str) -> Check:
     fine = stat.S_ISREG(found.st_mode) and mode == 0o644 and word in (b"on", b"off")
     told = f"{path}: mode {mode:04o}, {word[:16].decode(errors='replace')!r}"
     return Check(key, name, checks.outcome(fine), (told,), critical=True)
-
-
-def release_check(current: Path, beats: Mapping[str, Beat | Unknown]) -> Check:
-    """Every service runs the release that is the current one."""
-    name, key = "Every service runs the current release", "release"
-    if not current.exists():
-        return Check(key, name, Outcome.INFO, (f"no {current}: a host run by hand",))
-    release = current.resolve()
-    told, fine = [f"current: {release.name}"], True
-    for service, beat in beats.items():
-        if isinstance(beat, Unknown) or not host.process_alive(beat.pid):
-            continue  # its own proof says that
-        where = host.process_release(beat.pid, release.parent)
-        if where is not None and where != release.name:
-            told.append(f"{service} runs {where}: restart {host.UNITS[service]}")
-            fine = False
-    return Check(key, name, checks.outcome(fine), tuple(told))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import redis
 
@@ -14,9 +14,10 @@ from quantum_exit import keys
 from quantum_exit.binance.client import Client, ClientFactory
 from quantum_exit.binance.errors import ReadFailed
 from quantum_exit.binance.model import Credentials, OrderNotFound, Position
+from quantum_exit.binance.rate import WEIGHT_PER_MIN
 from quantum_exit.brain.track import Track
 from quantum_exit.proofs import host, observe
-from quantum_exit.proofs.model import Check, Outcome
+from quantum_exit.proofs.model import Check, Figure, Outcome
 from quantum_exit.settings import ConfigError, ExchangeSettings
 from quantum_exit.values import (
     InvalidNumberError,
@@ -26,12 +27,15 @@ from quantum_exit.values import (
     parse_number,
 )
 
+Listed = TypeVar("Listed")
+
 TIMEOUT_S: Final = 5.0
 EXECUTOR_ENV_FILE: Final = "/etc/quantum/intent-executor.env"
 _SHOWN: Final = 20
 _ADOPTION_S: Final = 3.0
 _POLL_S: Final = 0.05
 _PAGE: Final = 500
+_ONE_BY_ONE_AT_MOST: Final = 12
 _LOOK_BACK: Final = 20_000
 
 
@@ -53,8 +57,9 @@ def account_test(client: Client | Unknown, bus: redis.Redis, environ: Mapping[st
     try:
         balances = client.balances()
         positions = [position for position in client.positions() if position.amount]
-        orders = client.open_orders()
-        stops = client.open_algo_orders()
+        symbols = _asked_one_by_one(bus, positions)
+        orders = _of_each(client.open_orders, symbols)
+        stops = _of_each(client.open_algo_orders, symbols)
     except ReadFailed as error:
         return Check(key, name, Outcome.FAIL, (str(error),), critical=True)
     held = [f"{b.asset} {format_number(b.wallet)}" for b in balances if b.wallet]
@@ -62,14 +67,35 @@ def account_test(client: Client | Unknown, bus: redis.Redis, environ: Mapping[st
     evidence = [
         f"balance: {', '.join(held) or 'none: an empty account is no answer to rely on'}",
         *(_told(position, position.symbol in bare) for position in positions[:_SHOWN]),
-        f"{len(positions)} position(s), {len(orders)} open order(s), {len(stops)} resting stop(s)",
+        f"{len(positions)} position(s), {len(orders)} open order(s), {len(stops)} resting stop(s)"
+        + (f" in {', '.join(symbols)}" if symbols else ""),
     ]
     if bare:
         evidence.append(f"without a stop in the Exit Brain: {', '.join(sorted(bare))}")
     if shares_trading_key(environ):
         evidence.append("⚠️ the readers use the trading key: give them a key pair of their own")
     outcome = Outcome.PASS if held and not bare else Outcome.FAIL
-    return Check(key, name, outcome, tuple(evidence), critical=True)
+    figures = (
+        Figure("positions", len(positions)),
+        Figure("without_stop", len(bare), most=0),
+        Figure("weight_used", client.rate.used_weight, most=WEIGHT_PER_MIN),
+    )
+    return Check(key, name, outcome, tuple(evidence), critical=True, figures=figures)
+
+
+def _asked_one_by_one(bus: redis.Redis, positions: Sequence[Position]) -> list[str]:
+    """Symbols to ask about one by one, at a weight of 1 each: the held ones and the policy's.
+    Empty: there are so many that it is cheaper to ask about all at once, at a weight of 40."""
+    listed = observe.load_json(observe.read_hash(bus, keys.POLICY_CURRENT).get("universe_symbols"))
+    policy = [s for s in listed if isinstance(s, str)] if isinstance(listed, list) else []
+    symbols = sorted({*policy, *(position.symbol for position in positions)})
+    return symbols if len(symbols) <= _ONE_BY_ONE_AT_MOST else []
+
+
+def _of_each(ask: Callable[[str | None], list[Listed]], symbols: Sequence[str]) -> list[Listed]:
+    if not symbols:
+        return ask(None)
+    return [one for symbol in symbols for one in ask(symbol)]
 
 
 def shares_trading_key(environ: Mapping[str, str]) -> bool:

@@ -1,9 +1,9 @@
-"""The executor's proof: layer 2 denies what it must, answers everything, and loses nothing."""
+"""The executor's proof: layer 2 lets the owner pass, denies everybody else, and loses nothing."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import redis
@@ -11,11 +11,12 @@ import redis
 from quantum_exit import keys
 from quantum_exit.binance.client import Client
 from quantum_exit.binance.errors import ReadFailed
-from quantum_exit.bus.connection import connect
 from quantum_exit.proofs import checks, drill, exchange, observe
-from quantum_exit.proofs.model import Check, Expect, Outcome, Proof
+from quantum_exit.proofs.drill import Answer, Drill
+from quantum_exit.proofs.model import Check, Expect, Figure, Outcome, Proof
 from quantum_exit.proofs.observe import Place
-from quantum_exit.settings import exit_owner
+from quantum_exit.settings import exit_owner, public_keys
+from quantum_exit.signing import Verifier
 from quantum_exit.values import Unknown
 
 TITLE: Final = "INTENT EXECUTOR PROOF"
@@ -25,6 +26,9 @@ _GROUPS: Final = (
     (keys.APPLY_PLAN, keys.GROUP_EXECUTOR),
     (keys.APPLY_PLAN_MANUAL, keys.GROUP_EXECUTOR_MANUAL),
 )
+_LAWFUL: Final = "A signed exit of the owner passes every gate up to the send"
+_DENIED: Final = "Exits of others are denied, each with its code"
+_QUIET: Final = "Nothing of the drill reached the exchange"
 
 
 def run(bus: redis.Redis, environ: Mapping[str, str], expect: Expect) -> Proof:
@@ -32,14 +36,12 @@ def run(bus: redis.Redis, environ: Mapping[str, str], expect: Expect) -> Proof:
     began = time.time()
     beats = observe.read_beats(bus, began)
     places = observe.kill_places(bus, environ, beats)
-    client = exchange.make_client(environ)
     tests = (
         checks.service(SERVICE, beats[SERVICE]),
         groups_check(bus),
         open_check(bus, began),
         switch_check(places, expect),
-        *drill_checks(bus, environ, client),
-        redis_check(bus, environ),
+        *drill_checks(bus, environ, expect),
     )
     return Proof("executor", TITLE, began, tests)
 
@@ -48,14 +50,16 @@ def groups_check(bus: redis.Redis) -> Check:
     """Each stream has its reader, and nothing lies unanswered in it."""
     name, key = "Plan streams are read and answered", "groups"
     seen = [checks.group(bus, stream, group) for stream, group in _GROUPS]
-    fine = all(ok for ok, _ in seen)
-    told = tuple(text for _, text in seen)
-    return Check(key, name, checks.outcome(fine), told, critical=True)
+    fine = all(one.fine for one in seen)
+    told = tuple(one.told for one in seen)
+    waits = max((one.waits_s for one in seen), default=0.0)
+    figure = Figure("oldest_waits", waits, "s", most=checks.PENDING_AT_MOST_S)
+    return Check(key, name, checks.outcome(fine), told, critical=True, figures=(figure,))
 
 
 def open_check(bus: redis.Redis, now_epoch: float) -> Check:
     """An outcome that stays unknown holds its symbol; somebody must look."""
-    told, fine = [], True
+    told, fine, oldest_s = [], True, 0.0
     for field, text in sorted(observe.read_hash(bus, keys.EXECUTOR_OPEN).items()):
         grant = observe.load_json(text)
         signed_ms = grant.get("timestamp_ms") if isinstance(grant, dict) else None
@@ -64,10 +68,16 @@ def open_check(bus: redis.Redis, now_epoch: float) -> Check:
             fine = False
             continue
         age_s = now_epoch - signed_ms / 1000
+        oldest_s = max(oldest_s, age_s)
         fine = fine and age_s <= OPEN_AT_MOST_S
         told.append(f"{grant.get('plan_id')} {grant.get('symbol')}: open for {age_s:.0f} s")
     name = f"No outcome unknown for more than {OPEN_AT_MOST_S:.0f} s"
-    return Check("open", name, checks.outcome(fine), tuple(told) or ("no open plan",))
+    figures = (
+        Figure("open", len(told)),
+        Figure("oldest_open", oldest_s, "s", most=OPEN_AT_MOST_S),
+    )
+    told = told or ["no open plan"]
+    return Check("open", name, checks.outcome(fine), tuple(told), figures=figures)
 
 
 def switch_check(places: list[Place], expect: Expect) -> Check:
@@ -81,92 +91,77 @@ def switch_check(places: list[Place], expect: Expect) -> Check:
 
 
 def drill_checks(
-    bus: redis.Redis, environ: Mapping[str, str], client: Client | Unknown
-) -> tuple[Check, Check]:
-    """Others' exits are denied, and nothing of them reached the exchange."""
-    name, quiet = "Exits of others are denied", "Nothing of the drill reached the exchange"
-    state = observe.read_hash(bus, keys.SNAPSHOT_STATE)
-    held = observe.load_json(state.get("symbols"))
-    symbol = drill.choose_symbol(bus, held if isinstance(held, list) else ())
-    if not isinstance(held, list) or symbol is None:
-        why = "no symbol without a position, or positions not known: not tried"
-        skipped = Check("denials", name, Outcome.INFO, (why,), critical=True)
-        return skipped, Check("quiet", quiet, Outcome.INFO, (why,))
+    bus: redis.Redis, environ: Mapping[str, str], expect: Expect
+) -> tuple[Check, Check, Check]:
+    """The owner's exit passes, others' are denied, and nothing of them is sent."""
+    ground = drill.find_ground(bus)
+    if isinstance(ground, Unknown):
+        return _not_tried(f"{ground.why}: not tried")
     if bus.exists(keys.delegation(drill.PRODUCER)):
-        why = f"{drill.PRODUCER} holds a delegation at the moment: not tried"
-        skipped = Check("denials", name, Outcome.INFO, (why,), critical=True)
-        return skipped, Check("quiet", quiet, Outcome.INFO, (why,))
-    began_ms = _exchange_ms(client)
+        return _not_tried(f"{drill.PRODUCER} holds a delegation at the moment: not tried")
+    owner, began_ms = exit_owner(environ), int(time.time() * 1000)
+    signer = drill.owners_signer(environ)
+    foreign = drill.attempts(owner, ground, began_ms / 1000)
+    ours: list[Drill] = []
+    if not isinstance(signer, Unknown):
+        ours = [drill.lawful(owner, signer, ground.flat, expect, began_ms / 1000)]
     try:
-        answers = drill.run(bus, drill.make(exit_owner(environ), symbol, time.time()))
+        answers = drill.run(bus, [*ours, *foreign])
+        # Used up is an intent only when it came as far as the send.
+        if ours and answers[0].right and expect is not Expect.KILLED:
+            answers += drill.run(bus, drill.replayed(owner, ours[0], time.time()))
     except redis.exceptions.NoPermissionError:
-        why = "this Redis user may send no plan; `exitctl proof executor` as root may"
-        skipped = Check("denials", name, Outcome.INFO, (why,), critical=True)
-        return skipped, Check("quiet", quiet, Outcome.INFO, (why,))
-    fine = all(answer.right for answer in answers)
-    told = (f"on {symbol}, in which nothing is held", *(answer.told for answer in answers))
-    denials = Check("denials", name, checks.outcome(fine), told, critical=True)
-    return denials, _quiet_check(quiet, client, symbol, began_ms)
-
-
-def _exchange_ms(client: Client | Unknown) -> int | None:
-    if isinstance(client, Unknown):
-        return None
-    try:
-        return client.server_time()
-    except ReadFailed:
-        return None
-
-
-def _quiet_check(name: str, client: Client | Unknown, symbol: str, began_ms: int | None) -> Check:
-    key = "quiet"
-    if isinstance(client, Unknown) or began_ms is None:
-        why = client.why if isinstance(client, Unknown) else "the exchange does not answer"
-        return Check(key, name, Outcome.FAIL, (why,), critical=True)
-    try:
-        orders = client.all_orders(symbol, start_ms=began_ms)
-    except ReadFailed as error:
-        return Check(key, name, Outcome.FAIL, (str(error),), critical=True)
-    told = tuple(f"{o.side} {o.orig_qty} {o.status} {o.client_order_id}" for o in orders)
-    fine = not told
-    return Check(
-        key, name, checks.outcome(fine), told or (f"no order in {symbol} since",), critical=True
+        return _not_tried("this Redis user may send no plan; `exitctl proof executor` as root may")
+    lawful, denied = answers[: len(ours)], answers[len(ours) :]
+    if isinstance(signer, Unknown):
+        why = (f"{signer.why}; as root it can",)
+        passes = Check("passes", _LAWFUL, Outcome.INFO, why, critical=True)
+    else:
+        passes = _judged("passes", _LAWFUL, lawful, ())
+    where = f"on {ground.flat}, in which nothing is held"
+    if ground.held is not None:
+        where += f", and disguised on {ground.held}"
+    verifier = Verifier(public_keys(environ))
+    client = exchange.make_client(environ)
+    prefixes = [p for one in answers for p in drill.order_id_prefixes(one.drill, owner, verifier)]
+    return (
+        passes,
+        _judged("denials", _DENIED, denied, (where,)),
+        quiet_check(answers, client, ground.flat, began_ms, tuple(prefixes)),
     )
 
 
-def redis_check(bus: redis.Redis, environ: Mapping[str, str]) -> Check:
-    """Durable, evicting nothing, and closed to whoever does not log in."""
-    name, key = "Redis keeps every write and lets nobody in", "redis"
-    info = bus.info()
-    facts = {
-        "append-only file on": info.get("aof_enabled") == 1,
-        "its last write ok": info.get("aof_last_write_status", "ok") == "ok",
-        "evicts nothing": info.get("maxmemory_policy") == "noeviction",
-        "refuses without a login": _refuses_strangers(environ["REDIS_URL"]),
-        "refuses this user what it does not need": _refuses_config(bus),
-    }
-    told = tuple(f"{what}: {'yes' if fine else 'NO'}" for what, fine in facts.items())
-    return Check(key, name, checks.outcome(all(facts.values())), told)
+def _not_tried(why: str) -> tuple[Check, Check, Check]:
+    names = (("passes", _LAWFUL), ("denials", _DENIED), ("quiet", _QUIET))
+    one, two, three = (Check(key, name, Outcome.INFO, (why,), critical=True) for key, name in names)
+    return one, two, three
 
 
-def _refuses_strangers(url: str) -> bool:
-    """A connection to the same server without user and password must not read anything."""
-    scheme, _, rest = url.partition("://")
-    stranger = connect(f"{scheme}://{rest.rpartition('@')[2]}")
+def _judged(key: str, name: str, answers: Sequence[Answer], told: tuple[str, ...]) -> Check:
+    fine = all(answer.right for answer in answers)
+    told += tuple(answer.told for answer in answers)
+    return Check(key, name, checks.outcome(fine), told, critical=True)
+
+
+def quiet_check(
+    answers: Sequence[Answer],
+    client: Client | Unknown,
+    symbol: str,
+    began_ms: int,
+    prefixes: tuple[str, ...],
+) -> Check:
+    """Neither do the results speak of a request, nor do the exchange's books know an order
+    under an id that the executor would have given it. Others may trade the symbol meanwhile."""
+    key = "quiet"
+    signed = [f"a request was signed for: {answer.told}" for answer in answers if answer.signed]
+    if isinstance(client, Unknown):
+        return Check(key, _QUIET, Outcome.FAIL, (client.why, *signed), critical=True)
     try:
-        stranger.exists(keys.KILL_SWITCH)
-    except (redis.AuthenticationError, redis.exceptions.NoPermissionError):
-        return True
-    except redis.ResponseError as error:
-        return "NOAUTH" in str(error)
-    finally:
-        stranger.close()
-    return False
-
-
-def _refuses_config(bus: redis.Redis) -> bool:
-    try:
-        bus.config_get("maxmemory")
-    except redis.exceptions.NoPermissionError:
-        return True
-    return False
+        # A minute earlier, for the exchange's clock is not ours.
+        orders = client.all_orders(symbol, start_ms=began_ms - 60_000)
+    except ReadFailed as error:
+        return Check(key, _QUIET, Outcome.FAIL, (str(error), *signed), critical=True)
+    ours = [o for o in orders if o.client_order_id.startswith(prefixes)]
+    sent = [f"{o.side} {o.orig_qty} {o.status} {o.client_order_id}" for o in ours]
+    told = (*signed, *sent) or (f"no order of the drill's in {symbol}, no request signed",)
+    return Check(key, _QUIET, checks.outcome(not signed and not sent), told, critical=True)

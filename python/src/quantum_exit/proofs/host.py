@@ -75,8 +75,19 @@ class UnitState:
 
 def read_units(units: Iterable[str]) -> dict[str, UnitState] | Unknown:
     """By unit name; one call for all of them. Unknown when systemd does not answer."""
+    said = read_properties(units, _PROPERTIES)
+    if isinstance(said, Unknown):
+        return said
+    now_mono = time.clock_gettime(time.CLOCK_MONOTONIC)
+    return {name: _unit(name, properties, now_mono) for name, properties in said.items()}
+
+
+def read_properties(
+    units: Iterable[str], properties: Iterable[str]
+) -> dict[str, dict[str, str]] | Unknown:
+    """What systemd says of each unit, by its name; a property it does not know is left out."""
     names = list(units)
-    command = ["systemctl", "show", f"--property={','.join(_PROPERTIES)}", "--", *names]
+    command = ["systemctl", "show", f"--property={','.join(properties)}", "--", *names]
     try:
         done = subprocess.run(  # noqa: S603 - a fixed program with the names of our units
             command, capture_output=True, text=True, timeout=_SYSTEMCTL_TIMEOUT_S, check=True
@@ -86,12 +97,13 @@ def read_units(units: Iterable[str]) -> dict[str, UnitState] | Unknown:
     blocks = [block for block in done.stdout.split("\n\n") if block.strip()]
     if len(blocks) != len(names):
         return Unknown("systemctl answered about another number of units")
-    now_mono = time.clock_gettime(time.CLOCK_MONOTONIC)
-    return {name: _unit(name, block, now_mono) for name, block in zip(names, blocks, strict=True)}
+    return {
+        name: dict(line.partition("=")[::2] for line in block.splitlines())
+        for name, block in zip(names, blocks, strict=True)
+    }
 
 
-def _unit(name: str, block: str, now_mono: float) -> UnitState:
-    said = dict(line.partition("=")[::2] for line in block.splitlines())
+def _unit(name: str, said: Mapping[str, str], now_mono: float) -> UnitState:
     active = said.get("ActiveState", "unknown")
     since_us = _whole(said.get("ActiveEnterTimestampMonotonic"))
     triggered_s = parse_timespan(said.get("LastTriggerUSecMonotonic", ""))
@@ -130,6 +142,17 @@ def process_alive(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[:1] not in (["Z"], ["X"])
 
 
+def process_started_epoch(pid: int) -> float | None:
+    """When a process began, Unix seconds; None when there is no such process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        ticks = int(stat.rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
+    age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    return time.time() - age_s
+
+
 def process_release(pid: int, releases: Path) -> str | None:
     """The release whose interpreter runs this process; None when it is none of `releases`."""
     try:
@@ -138,6 +161,27 @@ def process_release(pid: int, releases: Path) -> str | None:
         return None
     path = Path(program)
     return path.relative_to(releases).parts[0] if path.is_relative_to(releases) else None
+
+
+def process_status(pid: int) -> dict[str, str]:
+    """`/proc/<pid>/status` by its names; empty when there is no such process."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in text.splitlines())
+    return {name: value.strip() for name, _, value in pairs}
+
+
+def root_is_read_only(pid: int) -> bool | Unknown:
+    """Whether the process sees a file system that it cannot write to. The last mount on `/`
+    is the one it sees."""
+    try:
+        text = Path(f"/proc/{pid}/mountinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        return Unknown(f"/proc/{pid}/mountinfo: {error.strerror}")
+    options = [words[5] for line in text.splitlines() if (words := line.split())[4:5] == ["/"]]
+    return bool(options) and "ro" in options[-1].split(",")
 
 
 def process_environ(pid: int) -> dict[str, str] | Unknown:

@@ -27,6 +27,18 @@ class Expect(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Figure:
+    """A measured value, for monitoring. `most` is the bound beyond which the check fails."""
+
+    name: str
+    value: float
+    unit: str = ""
+    """Of Nagios: `s`, `B`, `%`, `c` for a counter, or nothing."""
+    most: float | None = None
+    least: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """One test. `key` names it for machines and does not change."""
 
@@ -35,6 +47,7 @@ class Check:
     outcome: Outcome
     evidence: tuple[str, ...]
     critical: bool = False
+    figures: tuple[Figure, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -64,6 +77,7 @@ class Proof:
     at_epoch: float
     tests: tuple[Check, ...]
     error: str = ""
+    took_s: float = 0.0
 
     @property
     def passed(self) -> int:

@@ -44,6 +44,7 @@ def document(proof: Proof) -> dict[str, Any]:
         "exit_code": proof.verdict.exit_code,
         "passed": proof.passed,
         "total": len(proof.tests),
+        "took_s": round(proof.took_s, 3),
         "error": proof.error,
         "tests": [
             {
@@ -53,6 +54,7 @@ def document(proof: Proof) -> dict[str, Any]:
                 "outcome": str(test.outcome),
                 "critical": test.critical,
                 "evidence": list(test.evidence),
+                "figures": {figure.name: figure.value for figure in test.figures},
             }
             for number, test in enumerate(proof.tests, start=1)
         ],

@@ -5,6 +5,7 @@
 -- KEYS[2] the brain's env kill switch      KEYS[5] the intent's used mark
 -- KEYS[3] the plan's done mark             KEYS[6] hash of open grants
 --                                          KEYS[7] the symbol's ledger
+-- KEYS[8] the mark of a proof's drill: such a plan passes every gate and is never sent
 -- ARGV[1] field in the open hash (the plan's identity)
 -- ARGV[2] the grant, JSON
 -- ARGV[3] "first", or for a later attempt the JSON of the grant it replaces
@@ -44,4 +45,5 @@ end
 if ARGV[5] == 'intent' and redis.call('EXISTS', KEYS[5]) == 1 then return {'intent_used'} end
 if redis.call('DEL', KEYS[4]) == 0 then return {'permit_gone'} end
 if ARGV[5] == 'intent' then redis.call('SET', KEYS[5], ARGV[1], 'EX', ARGV[6]) end
+if redis.call('EXISTS', KEYS[8]) == 1 then return {'drill'} end
 return granted()

@@ -1,0 +1,119 @@
+"""A denial made on purpose, and what the watch makes of it, in its own unit.
+
+Its alert is one like any other, but for the field `drill`: whoever delivers alerts wakes nobody
+for it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from typing import Any, Final, cast
+
+import redis
+
+from quantum_exit import keys
+from quantum_exit.alerts.denials import TOLD
+from quantum_exit.alerts.model import AlertType
+from quantum_exit.alerts.watch import STATE
+from quantum_exit.proofs import checks, drill, host, observe
+from quantum_exit.proofs.model import Check, Outcome
+from quantum_exit.values import Unknown
+
+WATCH_UNIT: Final = "quantum-exit-owner-watch.service"
+_LOOK_TIMEOUT_S: Final = 20
+_LOOKS: Final = 2
+"""A look that was under way when the denial came may have been too early."""
+_NAMES: Final = {
+    "found": "A denial made on purpose is found",
+    "told": "It is alerted once",
+    "told_again": "It is not alerted again by the next look",
+}
+
+
+def drill_checks(bus: redis.Redis) -> tuple[Check, ...]:
+    """Raises redis.RedisError."""
+    if not host.has_systemd():
+        return _not_tried("no systemd here, that would run the watch")
+    ground = drill.find_ground(bus)
+    if isinstance(ground, Unknown):
+        return _not_tried(f"{ground.why}: not tried")
+    newest = cast("list[Any]", bus.xrevrange(keys.ALERTS, count=1))
+    since = str(newest[0][0]) if newest else "0-0"
+    denial = drill.foreign(ground.flat, time.time())
+    try:
+        [answer] = drill.run(bus, [denial], mark=TOLD)
+    except redis.exceptions.NoPermissionError:
+        return _not_tried("this Redis user may send no plan; `exitctl proof watch` as root may")
+    if not answer.right:
+        return _all_red(f"no denial to find: {answer.told}")
+    trouble = _look_until(bus, _result_id(bus, denial.plan_id))
+    first = _alerts(bus, since, denial.plan_id)
+    if trouble == PermissionError.__name__:
+        return _not_tried("only root starts the watch's unit")
+    if trouble:
+        return _all_red(trouble)
+    found = _check("found", True, f"{denial.plan_id} on {ground.flat}: the watch went past it")
+    told = _check(
+        "told", len(first) == 1, f"{len(first)} alert(s) {AlertType.EXIT_OWNER_VIOLATION}"
+    )
+    trouble = look()
+    again = len(_alerts(bus, since, denial.plan_id)) - len(first)
+    fine = not trouble and again == 0
+    return found, told, _check("told_again", fine, trouble or f"{again} more after another look")
+
+
+def _check(key: str, fine: bool, told: str) -> Check:
+    return Check(key, _NAMES[key], checks.outcome(fine), (told,), critical=True)
+
+
+def _not_tried(why: str) -> tuple[Check, ...]:
+    return tuple(
+        Check(key, name, Outcome.INFO, (why,), critical=True) for key, name in _NAMES.items()
+    )
+
+
+def _all_red(why: str) -> tuple[Check, ...]:
+    return tuple(_check(key, False, why) for key in _NAMES)
+
+
+def look() -> str:
+    """One look of the watch, as its timer would start it; what went wrong, or nothing."""
+    try:
+        done = subprocess.run(  # noqa: S603 - a fixed program with the name of our unit
+            ["systemctl", "start", WATCH_UNIT],  # noqa: S607 - by PATH, as everywhere here
+            capture_output=True, text=True, timeout=_LOOK_TIMEOUT_S, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"systemctl: {error}"
+    if done.returncode == 0:
+        return ""
+    if "authentication" in done.stderr or "denied" in done.stderr:
+        return PermissionError.__name__
+    return f"{WATCH_UNIT} failed: {done.stderr.strip()[:200]}"
+
+
+def _look_until(bus: redis.Redis, result_id: str) -> str:
+    """Let it look until it has gone past the result."""
+    cursor = "0-0"
+    for _ in range(_LOOKS):
+        trouble = look()
+        if trouble:
+            return trouble
+        cursor = observe.read_hash(bus, STATE).get("cursor", "0-0")
+        if drill.entry_order(cursor) >= drill.entry_order(result_id):
+            return ""
+    return f"it looked, and its cursor {cursor} has not reached the denial {result_id}"
+
+
+def _result_id(bus: redis.Redis, plan_id: str) -> str:
+    """The newest results hold it: it came just now."""
+    for entry_id, fields in cast("list[Any]", bus.xrevrange(keys.APPLY_RESULT, count=2000)):
+        if fields.get("plan_id") == plan_id:
+            return str(entry_id)
+    return "0-0"
+
+
+def _alerts(bus: redis.Redis, since: str, plan_id: str) -> list[dict[str, str]]:
+    page = cast("list[Any]", bus.xrange(keys.ALERTS, min=f"({since}"))
+    return [fields for _, fields in page if plan_id in fields.get("drill", "").split(",")]

@@ -63,7 +63,8 @@ for each destination `<name>:last_epoch`, `<name>:waiting`, `<name>:trouble` (em
 ALERTS_RECENT: Final = "quantum:alerts:recent"
 """List, newest first, of JSON objects: what became of the last 50 alerts. `alert_id, stream_id
 (empty: it never was on the stream), type, severity, taken_epoch, outcome` (`delivered`,
-`waiting`, or `repeat`: told by an earlier one) and `delivered_epoch` (0: not yet)."""
+which a proof's drill is without waking anybody, `waiting`, or `repeat`: told by an earlier one)
+and `delivered_epoch` (0: not yet)."""
 
 PROOF_VERDICTS: Final = "quantum:proofs:verdicts"
 """Hash: name of a proof -> JSON of how it last ended: `verdict, passed, tests, ts_epoch`."""

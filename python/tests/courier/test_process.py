@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from quantum_exit import keys
-from quantum_exit.alerts.model import AlertType, Severity
+from quantum_exit.alerts.model import AlertType, Severity, alert_fields
 
 from ..conftest import RedisServer, wait_for
 from ..stack import run_module
@@ -42,6 +42,24 @@ def test_arrives_whole_and_is_recorded(
     beat = redis_client.hgetall(keys.heartbeat("alerts"))
     assert beat["ready"] == "true"
     assert pending(redis_client) == 0
+
+
+def test_a_drill_is_settled_and_wakes_nobody(
+    courier: CourierProcess, receiver: Receiver, redis_client: redis.Redis
+) -> None:
+    drill = alert_fields(
+        AlertType.EXIT_OWNER_VIOLATION, Severity.INFO, {"symbol": "BTCUSDT"}, 0.0, {"drill": "p"}
+    )
+    redis_client.xadd(keys.ALERTS, dict(drill.items()))
+    meant = raise_alert(redis_client, AlertType.EXIT_OWNER_VIOLATION, symbol="BTCUSDT")
+    courier.start()
+    wait_recorded(redis_client, last_alert_id=meant, waiting="0")
+    told = [json.loads(text) for text in redis_client.lrange(keys.ALERTS_RECENT, 0, -1)]
+    assert {one["alert_id"]: one["outcome"] for one in told} == {
+        drill["alert_id"]: "delivered",
+        meant: "delivered",
+    }
+    assert receiver.ids() == [meant]
 
 
 def test_outage_of_the_receiver_and_restart_arrive_once_each_in_order(

@@ -34,8 +34,8 @@ _NUMBER: Final = re.compile(r"\d+(\.\d+)?")
 
 def subject(alert: Taken) -> str | None:
     """What it is about; None for what is never a repeat."""
-    if alert.type not in _STANDING:
-        return None
+    if alert.type not in _STANDING or alert.is_drill:
+        return None  # a drill must never make a repeat of what is meant
     named = (f"{name}={alert.details[name]}" for name in _NAMES_IT if name in alert.details)
     return "|".join((alert.type, *named))
 

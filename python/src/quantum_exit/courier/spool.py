@@ -161,10 +161,11 @@ class Spool:
         )
         if repeat or not added.rowcount:
             return
-        db.execute(
-            "INSERT INTO waiting SELECT name, ? FROM destinations WHERE ? OR name != ?",
-            (added.lastrowid, alert.is_canary, DEADMAN),
-        )
+        if not alert.is_drill:
+            db.execute(
+                "INSERT INTO waiting SELECT name, ? FROM destinations WHERE ? OR name != ?",
+                (added.lastrowid, alert.is_canary, DEADMAN),
+            )
         self._note_delivered(db, [added.lastrowid], now_epoch)
 
     # delivering

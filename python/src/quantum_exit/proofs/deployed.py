@@ -13,17 +13,18 @@ from quantum_exit.exit_mode import KILL_SWITCH_VARIABLE
 from quantum_exit.proofs import checks, host
 from quantum_exit.proofs.model import Check, Outcome
 from quantum_exit.proofs.observe import Beat
-from quantum_exit.proofs.sandbox import REDIS_UNIT
+from quantum_exit.proofs.sandbox import COURIER_UNIT, REDIS_UNIT
 from quantum_exit.values import Unknown
 
 FILES_LIST: Final = "files.sha256"
 """In a release: `<sha256>  <path>` of each file, as `sha256sum -c` reads it."""
 SHOWN: Final = 10
 _ENV_FILES: Final[Mapping[str, str]] = {
-    "exitbrain": "exitbrain-v35",
-    "apply_layer": "apply-layer",
-    "position_state": "position-state-brain",
-    "intent_executor": "intent-executor",
+    host.UNITS["exitbrain"]: "exitbrain-v35",
+    host.UNITS["apply_layer"]: "apply-layer",
+    host.UNITS["position_state"]: "position-state-brain",
+    host.UNITS["intent_executor"]: "intent-executor",
+    COURIER_UNIT: "alerts",
 }
 _FINGERPRINT: Final = "QUANTUM_UNIT_FINGERPRINT"
 _REDIS_FILES: Final = (
@@ -35,6 +36,7 @@ _TIMER_SERVICES: Final = (
     "exitbrain-proof.service",
     "quantum-exit-owner-watch.service",
     "quantum-policy-refresh.service",
+    "quantum-alerts-canary.service",
 )
 
 
@@ -104,17 +106,16 @@ def config_check(secrets: Path, units_folder: Path) -> Check:
     name, key = "What runs is the configuration on disk", "config"
     if not host.has_systemd() or not secrets.is_dir():
         return Check(key, name, Outcome.INFO, (f"no {secrets}: a host run by hand",))
-    services = {service: host.UNITS[service] for service in _ENV_FILES}
-    names = [*services.values(), REDIS_UNIT, *_TIMER_SERVICES]
+    names = [*_ENV_FILES, REDIS_UNIT, *_TIMER_SERVICES]
     asked = ("MainPID", "LoadState", "NeedDaemonReload", "DropInPaths")
     said = host.read_properties(names, asked)
     if isinstance(said, Unknown):
         return Check(key, name, Outcome.FAIL, (said.why,))
     wrong = [text for unit, properties in said.items() for text in _unit(unit, properties)]
-    for service, unit in services.items():
+    for unit, env_file in _ENV_FILES.items():
         pid = int(said[unit].get("MainPID", "0") or 0)
         if host.process_alive(pid):
-            file = secrets / f"{_ENV_FILES[service]}.env"
+            file = secrets / f"{env_file}.env"
             wrong += _environment(unit, pid, file, units_folder / unit)
     wrong += _redis(int(said[REDIS_UNIT].get("MainPID", "0") or 0))
     told = (*wrong[:SHOWN], f"{len(said)} units looked at")

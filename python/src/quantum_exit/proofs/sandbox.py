@@ -9,7 +9,8 @@ from quantum_exit.proofs.model import Check, Outcome
 from quantum_exit.values import Unknown
 
 REDIS_UNIT: Final = "redis-server.service"
-UNITS: Final = (*host.UNITS.values(), REDIS_UNIT)
+COURIER_UNIT: Final = "quantum-alerts.service"
+UNITS: Final = (*host.UNITS.values(), COURIER_UNIT, REDIS_UNIT)
 _FILTERED: Final = "2"
 """Of `Seccomp`: system calls are filtered."""
 

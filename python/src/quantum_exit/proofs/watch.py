@@ -11,7 +11,7 @@ import redis
 from quantum_exit import keys
 from quantum_exit.alerts.watch import STATE, TIMERS, silent_timer
 from quantum_exit.policy.reader import ValidPolicy, parse_policy
-from quantum_exit.proofs import checks, host, observe, watch_drill
+from quantum_exit.proofs import checks, host, observe, watch_drill, way
 from quantum_exit.proofs.model import Check, Expect, Figure, Outcome, Proof
 from quantum_exit.values import Unknown
 
@@ -33,7 +33,7 @@ def run(bus: redis.Redis, environ: Mapping[str, str], expect: Expect) -> Proof:
         looked_check(state, _watch_timer(units), began),
         cursor_check(bus, state),
         *watch_drill.drill_checks(bus),
-        alerts_check(bus),
+        way.way_check(bus, began),
         policy_check(bus, began),
         *timer_checks(timers, units),
     )
@@ -84,17 +84,6 @@ def cursor_check(bus: redis.Redis, state: Mapping[str, str]) -> Check:
         return Check(key, name, Outcome.FAIL, (f"cursor {cursor}: {error}",), critical=True)
     told = f"cursor {cursor}; unseen: {len(unseen)}"
     return Check(key, name, checks.outcome(not unseen), (told,), critical=True)
-
-
-def alerts_check(bus: redis.Redis) -> Check:
-    """The way of an alert: the stream is one, and this user could write to it."""
-    name, key = "Alerts have a way out", "alerts"
-    kind = str(bus.type(keys.ALERTS))
-    if kind not in {"stream", "none"}:
-        return Check(key, name, Outcome.FAIL, (f"{keys.ALERTS} is a {kind}",), critical=True)
-    newest = cast("list[Any]", bus.xrevrange(keys.ALERTS, count=1))
-    told = f"newest: {newest[0][1].get('alert_type')}" if newest else "no alert yet"
-    return Check(key, name, Outcome.PASS, (told,), critical=True)
 
 
 def policy_check(bus: redis.Redis, now_epoch: float) -> Check:

@@ -16,7 +16,7 @@ from quantum_exit import keys
 from quantum_exit.alerts.denials import TOLD
 from quantum_exit.alerts.model import AlertType
 from quantum_exit.alerts.watch import STATE
-from quantum_exit.proofs import checks, drill, host, observe
+from quantum_exit.proofs import checks, drill, host, observe, way
 from quantum_exit.proofs.model import Check, Outcome
 from quantum_exit.values import Unknown
 
@@ -28,6 +28,7 @@ _NAMES: Final = {
     "found": "A denial made on purpose is found",
     "told": "It is alerted once",
     "told_again": "It is not alerted again by the next look",
+    "delivered": way.DELIVERED,
 }
 
 
@@ -60,7 +61,9 @@ def drill_checks(bus: redis.Redis) -> tuple[Check, ...]:
     trouble = look()
     again = len(_alerts(bus, since, denial.plan_id)) - len(first)
     fine = not trouble and again == 0
-    return found, told, _check("told_again", fine, trouble or f"{again} more after another look")
+    told_again = _check("told_again", fine, trouble or f"{again} more after another look")
+    alert_id = first[0].get("alert_id", "") if first else "none"
+    return found, told, told_again, way.delivered_check(bus, alert_id)
 
 
 def _check(key: str, fine: bool, told: str) -> Check:

@@ -9,7 +9,6 @@ from typing import Any, Final, cast
 import redis
 
 from quantum_exit import keys
-from quantum_exit.alerts.watch import DRILL_PREFIX
 from quantum_exit.exitctl.activity import Entry, at_epoch
 from quantum_exit.exitctl.status import scan
 
@@ -73,4 +72,5 @@ def _newest(client: redis.Redis, name: str, since_epoch: float) -> tuple[list[En
 
 def _drills(client: redis.Redis) -> frozenset[str]:
     """A plan's name proves nothing: only the operator's user can have registered the id."""
-    return frozenset(key.removeprefix(DRILL_PREFIX) for key in scan(client, f"{DRILL_PREFIX}*"))
+    prefix = keys.drill("")
+    return frozenset(key.removeprefix(prefix) for key in scan(client, f"{prefix}*"))

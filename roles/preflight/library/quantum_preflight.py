@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import shutil
+import subprocess
 import time
 import urllib.request
 from pathlib import Path
@@ -42,6 +43,17 @@ options:
     description: Address that answers with C(serverTime) in milliseconds.
     type: str
     required: true
+"""
+
+RETURN = r"""
+python:
+  description: Version of the system's Python.
+  type: str
+  returned: always
+machine:
+  description: Its architecture.
+  type: str
+  returned: always
 """
 
 MACHINES = ("x86_64", "aarch64")
@@ -98,6 +110,12 @@ def environment_faults(environment: str, confirm: str, secrets: Path = SECRETS) 
     return found
 
 
+def python_version() -> str:
+    """Of the system's Python, which releases run with; this module's own may be another."""
+    command = ["python3", "-c", "import platform; print(platform.python_version())"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def clock_fault(time_url: str) -> tuple[str, str]:
     """What is proven wrong with the clock, and why it could not be compared. One is empty."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -138,7 +156,7 @@ def main() -> None:
         module.warn(not_compared)
     if found:
         module.fail_json(msg="; ".join(found))
-    module.exit_json(changed=False)
+    module.exit_json(changed=False, python=python_version(), machine=platform.machine())
 
 
 if __name__ == "__main__":

@@ -11,11 +11,13 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.quantum_envfile import EnvFileError, parse
+from ansible.module_utils.quantum_unit_files import Installation, UnitError
 
 DOCUMENTATION = r"""
 module: quantum_service
 short_description: Make a service run the release, the unit and the env file that lie on disk
 description:
+  - Installs the unit first if its text is given (see C(quantum_units)).
   - Asks the running process itself (its command line and environment in C(/proc)) and restarts
     the service if it differs from the disk or does not run. So a play that died between writing
     and restarting is made up for by the next one.
@@ -26,6 +28,10 @@ options:
     description: The unit.
     type: str
     required: true
+  text:
+    description: The unit file. Empty leaves the one that lies there.
+    type: str
+    default: ""
   env_file:
     description: The env file that the unit reads.
     type: path
@@ -171,6 +177,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
+            "text": {"type": "str", "default": ""},
             "env_file": {"type": "path", "required": True},
             "root": {"type": "path", "required": True},
             "pending": {"type": "list", "elements": "str", "default": []},
@@ -179,16 +186,23 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    name = module.params["name"]
-    if is_not_there(module.params):
+    os.umask(0o022)
+    name, text = module.params["name"], module.params["text"]
+    if not text and is_not_there(module.params):
         module.exit_json(changed=False, reasons=[], status="")
     try:
+        installation = Installation({name: text} if text else {}, absent=[])
+        if not module.check_mode:
+            installation.apply()
         reasons = why_restart(module.params)
         if module.check_mode:
+            reasons += ["the unit file would change"] if installation.changed else []
             reasons += module.params["pending"]
         failure, started_epoch = "", int(time.time())
         if reasons and not module.check_mode:
             failure = restart(name, module.params["ready_timeout_s"])
+    except UnitError as error:
+        module.fail_json(msg=str(error))
     except EnvFileError as error:
         module.fail_json(msg=f"{module.params['env_file']}: {error}")
     except OSError as error:
@@ -199,7 +213,9 @@ def main() -> None:
         module.fail_json(msg=message, reasons=reasons, log=log)
     diff = {"before": "", "after": "".join(f"restart {name}: {reason}\n" for reason in reasons)}
     status = "" if module.check_mode else show(name).get("StatusText", "")
-    module.exit_json(changed=bool(reasons), reasons=reasons, status=status, diff=diff)
+    changed = installation.changed or bool(reasons)
+    diffs = [*installation.diff(), diff]
+    module.exit_json(changed=changed, reasons=reasons, status=status, diff=diffs)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+../../host/library/quantum_base.py

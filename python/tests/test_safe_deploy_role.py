@@ -33,6 +33,18 @@ def proof(exitctl: Any) -> Any:
     return load("quantum_proof", ROLE / "library" / "quantum_proof.py")
 
 
+@pytest.fixture
+def safe_point(exitctl: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """With a folder of secrets of its own."""
+    for short in ("quantum_envfile", "quantum_private_files"):
+        name = f"ansible.module_utils.{short}"
+        path = ROLE / "module_utils" / f"{short}.py"
+        monkeypatch.setitem(sys.modules, name, load(name, path))
+    module = load("quantum_safe_point", ROLE / "library" / "quantum_safe_point.py")
+    module.SECRETS = tmp_path
+    return module
+
+
 def status(mode: str, *, on: bool = False, **more: Any) -> dict[str, Any]:
     return {"mode": {"state": mode}, "kill_switch": {"on": on, "places": []}, **more}
 
@@ -108,3 +120,44 @@ def test_a_change_of_mode_needs_a_word(
     proof: Any, before: str, asked: str, configured: str, refused: bool
 ) -> None:
     assert bool(proof.changed_mode(before, asked, configured, "")) is refused
+
+
+PASSWORDS = "REDIS_PASSWORD_OPERATOR=a\nREDIS_PASSWORD_BRIDGE=b\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "is_same"),
+    [
+        ("redis.env", PASSWORDS, True),
+        ("redis.env", "REDIS_PASSWORD_OPERATOR=a\n", True),
+        ("redis.env", f"{PASSWORDS}REDIS_PASSWORD_ANOTHER=c\n", True),
+        ("redis.env", "REDIS_PASSWORD_OPERATOR=changed\n", False),
+        ("testnet.env", "BINANCE_TESTNET_API_KEY=changed\n", False),
+        ("testnet.env", "BINANCE_TESTNET_API_KEY=k\nUSE_BINANCE_TESTNET=true\n", False),
+        ("testnet.env", "", False),
+    ],
+)
+def test_credentials_are_the_same_unless_somebody_has_changed_one(
+    safe_point: Any, tmp_path: Path, file: str, text: str, is_same: bool
+) -> None:
+    (tmp_path / "redis.env").write_text(PASSWORDS)
+    (tmp_path / "testnet.env").write_text("BINANCE_TESTNET_API_KEY=k\n")
+    before = safe_point.sources()
+    (tmp_path / file).write_text(text)
+    assert safe_point.are_the_same(before, safe_point.sources()) is is_same
+
+
+def test_going_back_brings_a_dropped_password_back_and_leaves_a_rotated_one(
+    safe_point: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "redis.env"
+    file.write_text(PASSWORDS)
+    before = safe_point.variables(file)
+    file.write_text("REDIS_PASSWORD_OPERATOR=rotated\n")
+    assert safe_point.restore_passwords(before) == [file]
+    assert safe_point.variables(file) == {
+        "REDIS_PASSWORD_OPERATOR": "rotated",
+        "REDIS_PASSWORD_BRIDGE": "b",
+    }
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert safe_point.restore_passwords(before) == []

@@ -17,9 +17,15 @@ from testinfra.host import Host
 
 ROOT = Path(__file__).parents[3]
 TABLE = "nft list table inet quantum"
-LOCKED_OUT = (
-    "table inet quantum { chain input { type filter hook input priority -5; policy drop; } }"
-)
+LOCKED_OUT = """
+table inet quantum
+delete table inet quantum
+table inet quantum {
+  chain input {
+    type filter hook input priority -5; policy drop;
+  }
+}
+"""
 
 
 def name_of(host: Host) -> str:
@@ -97,7 +103,7 @@ def test_rules_that_lock_everybody_out_are_taken_back(
     before = host.check_output(TABLE)
     arguments = {
         "state": "tried",
-        "rules": f"table inet quantum\ndelete table inet quantum\n{LOCKED_OUT}\n",
+        "rules": LOCKED_OUT,
         "unit_text": "x",
         "file": "/etc/quantum-firewall.nft",
         "unit": "quantum-firewall.service",
@@ -127,8 +133,8 @@ def test_security_updates_come_by_themselves_where_they_are_wanted(host: Host) -
         assert said.rc == 127
         return
     origins = "origin=Debian,codename=bookworm-security,label=Debian-Security"
-    allowed = [line for line in said.stderr.splitlines() if "Allowed origins" in line]
     told = f"{said.stdout}{said.stderr}"
+    allowed = [line for line in told.splitlines() if "Allowed origins" in line]
     assert any(line.endswith(f": {origins}") for line in allowed), told
     assert host.service("apt-daily-upgrade.timer").is_enabled
     config = host.check_output("apt-config dump")

@@ -11,7 +11,7 @@ import leaks
 import pytest
 from hosts import wait_until
 from load import PLANS, Load, ReadyGap, opening
-from stage import JOURNAL, Ended, NewKeys, Stage, new_keys
+from stage import JOURNAL, NAMES, Ended, NewKeys, Stage, new_keys
 
 BUDGET_S = 20.0
 GAP_S = 2.0
@@ -87,6 +87,9 @@ def guarded(stage: Stage) -> bool:
 def test_the_new_keys_are_in_use_and_the_old_are_reported(stage: Stage, rotated: Rotated) -> None:
     assert stage.uses(rotated.new)
     assert stage.present_keys() == rotated.new
+    # The exchange of a sandbox would start with them.
+    served = stage.variables("paper-exchange.env")
+    assert tuple(served[f"PAPER_EXCHANGE_{name}"] for name in NAMES) == rotated.new.values
     assert "the old trading key is STILL VALID" in rotated.ended.text
     assert "not checked: withdrawal" in rotated.ended.text
     stage.assert_fit()

@@ -76,6 +76,31 @@ def test_the_old_password_is_refused_afterwards(stage: Stage) -> None:
     assert stage.bus("proof").ping()
 
 
+def test_a_producer_goes_on_with_its_old_password_until_the_overlap_ends(stage: Stage) -> None:
+    before = stage.bus("intent_bridge")
+    done = stage.rotate("--tags", "producers", "-vvv", "--diff")
+    assert done.code == 0, done.text
+    after = stage.bus("intent_bridge")
+    for producer in (before, after):
+        producer.connection_pool.disconnect()  # whoever stays connected is not asked again
+        assert producer.ping()
+    for client in (before, after):
+        assert client.connection_pool.connection_kwargs["password"] not in done.text
+    again = stage.rotate("--tags", "producers")
+    assert "changed=0" in again.text, again.text
+    # Whatever else changes meanwhile, both stay.
+    assert stage.rotate("--tags", "redis").code == 0
+    before.connection_pool.disconnect()
+    assert before.ping()
+    ended = stage.rotate("--tags", "producers", "-e", "rotation_end_overlap=true")
+    assert ended.code == 0, ended.text
+    before.connection_pool.disconnect()
+    with pytest.raises(redis.AuthenticationError):
+        before.ping()
+    after.connection_pool.disconnect()
+    assert after.ping()
+
+
 def test_a_deployment_afterwards_finds_redis_as_it_wants_it(stage: Stage) -> None:
     users = stage.bus("maintenance").acl_users()
     revision = stage.run("grep -o 'revision-[0-9a-f]*' /etc/redis/quantum.acl").text.strip()

@@ -10,6 +10,7 @@ import re
 import secrets
 import subprocess
 import tempfile
+import time
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -19,6 +20,8 @@ short_description: Have a random password and an ACL rule for each Redis user
 description:
   - Passwords are made on the host and kept; they are neither read nor returned by Ansible.
   - The ACL file holds only their SHA-256. Users that are not named lose password and rule.
+  - A producer whose password was rotated is let in by the one before too, until the time that the
+    rotation wrote down (C(REDIS_REPLACED_<USER>=<SHA-256>:<Unix seconds>)).
 options:
   users:
     description: Users, each with C(name) and C(rules), the latter in the words of ACL SETUSER.
@@ -65,6 +68,7 @@ SINCE_VERSION = {"+client|setinfo": (7, 2)}
 # and the server would still start.
 DEFAULT_USER = "user default off resetpass sanitize-payload ~* &* +@all"
 PASSWORD = re.compile(r"[0-9a-f]{64}")
+REPLACED = re.compile(r"REDIS_REPLACED_([A-Z0-9_]+)=([0-9a-f]{64}):(\d+)")
 
 
 class RefusedError(Exception):
@@ -86,7 +90,7 @@ def read_passwords(path: str) -> dict[str, str]:
     passwords = {}
     for number, line in enumerate(lines, start=1):
         name, _, value = line.partition("=")
-        if not line.strip() or line.startswith("#"):
+        if not line.strip() or line.startswith("#") or REPLACED.fullmatch(line):
             continue
         if not PASSWORD.fullmatch(value):
             raise RefusedError(
@@ -95,6 +99,12 @@ def read_passwords(path: str) -> dict[str, str]:
             )
         passwords[name] = value
     return passwords
+
+
+def read_replaced(path: str, now_epoch: float) -> dict[str, str]:
+    """Lines of passwords that were replaced and are accepted still, by user."""
+    found = (REPLACED.fullmatch(line) for line in read(path).splitlines())
+    return {hit[1].lower(): hit[0] for hit in found if hit and int(hit[3]) > now_epoch}
 
 
 def server_version() -> tuple[int, int]:
@@ -110,7 +120,10 @@ def server_version() -> tuple[int, int]:
 
 
 def acl_text(
-    users: list[dict], passwords: dict[str, str], version: tuple[int, int]
+    users: list[dict],
+    passwords: dict[str, str],
+    version: tuple[int, int],
+    replaced: dict[str, str] | None = None,
 ) -> tuple[str, str]:
     """The ACL file and its revision."""
     unknown = {word for word, since in SINCE_VERSION.items() if version < since}
@@ -118,6 +131,8 @@ def acl_text(
     for user in users:
         rules = " ".join(word for word in " ".join(user["rules"]).split() if word not in unknown)
         digest = hashlib.sha256(passwords[variable(user["name"])].encode()).hexdigest()
+        if before := REPLACED.fullmatch((replaced or {}).get(user["name"], "")):
+            digest = f"{digest} #{before[2]}"
         lines.append(f"user {user['name']} on #{digest} sanitize-payload resetchannels {rules}")
     revision = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
     lines.append(f"user revision-{revision} off sanitize-payload resetchannels -@all")
@@ -175,7 +190,9 @@ def apply(module: AnsibleModule) -> dict:
     names = [variable(user["name"]) for user in users]
     passwords = {name: kept.get(name) or secrets.token_hex(32) for name in names}
     env = "".join(f"{name}={passwords[name]}\n" for name in names)
-    acl, revision = acl_text(users, passwords, server_version())
+    replaced = read_replaced(env_path, time.time())
+    env += "".join(f"{line}\n" for user, line in replaced.items() if variable(user) in names)
+    acl, revision = acl_text(users, passwords, server_version(), replaced)
     try:
         redis_gid = grp.getgrnam("redis").gr_gid
     except KeyError:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ansible import context
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
 PROGRAM = "/opt/quantum/current/bin/launch quantum_exit.rotation"
@@ -93,6 +94,8 @@ class ActionModule(ActionBase):
             "given": self._given(task_vars) if kind == "exchange" else {},
             "check_only": bool(self._task.check_mode),
             "signing_overlap_s": float(self._variable(task_vars, "rotation_signing_overlap_s")),
+            "producers_overlap_s": float(self._variable(task_vars, "rotation_producers_overlap_s")),
+            "end_overlap": boolean(self._variable(task_vars, "rotation_end_overlap")),
         }
         answer = self._low_level_execute_command(
             PROGRAM, in_data=json.dumps(request).encode(), executable="/bin/sh"

@@ -13,7 +13,7 @@ import subprocess
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.quantum_envfile import EnvFileError, parse
+from ansible.module_utils.quantum_envfile import EnvFileError, parse, render
 from ansible.module_utils.quantum_exitctl import (
     BRAIN_ENV,
     NONE,
@@ -36,7 +36,10 @@ description:
   - C(go_back) puts all of it back. An env file whose kill switch has been engaged meanwhile keeps
     it. Nothing is restarted.
   - C(forget) removes the file.
-  - Sources of credentials (C(testnet.env) and its like) are never kept and never put back.
+  - Sources of credentials (C(testnet.env) and its like) are never put back. Whoever changes one, a
+    person or the rotation, does so on purpose, and a deployment changes none. The one thing it does
+    to them is to drop the Redis password of a producer that is not named any more, together with
+    its rule; both come back.
 options:
   operation:
     description: What to do.
@@ -79,6 +82,9 @@ units:
 SECRETS = Path("/etc/quantum")
 POINT = "before-deployment.json"
 SOURCES = ("testnet.env", "mainnet.env", "redis.env", "signing.env")
+# A deployment may add variables to these, and drop some of the first.
+MADE_HERE = ("redis.env", "signing.env")
+PASSWORDS = MADE_HERE[0]
 UNIT_DIRECTORY = Path("/etc/systemd/system")
 UNITS = ("quantum-*.service", "quantum-*.timer", "exitbrain-proof.*", "quantum-*.d/*.conf")
 REDIS = (
@@ -107,14 +113,36 @@ def files() -> list[Path]:
     return sorted(path for path in found if path.is_file() and not path.is_symlink())
 
 
-def sources() -> str:
-    """A hash that tells whether somebody has changed the credentials since."""
-    digest = hashlib.sha256()
+def variables(path: Path) -> dict[str, str]:
+    """Of an env file; all of one that cannot be read counts as one variable."""
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    try:
+        return parse(text)
+    except EnvFileError:
+        return {"": text}
+
+
+def sources() -> dict[str, dict[str, str]]:
+    """Hashes that tell whether somebody has changed a credential since, by file and variable."""
+    return {
+        name: {
+            variable: hashlib.sha256(value.encode()).hexdigest()
+            for variable, value in variables(SECRETS / name).items()
+        }
+        for name in SOURCES
+    }
+
+
+def are_the_same(then: dict[str, dict[str, str]], now: dict[str, dict[str, str]]) -> bool:
+    """Whether no credential has another value. What a deployment adds or drops is none."""
     for name in SOURCES:
-        path = SECRETS / name
-        digest.update(path.read_bytes() if path.exists() else b"")
-        digest.update(b"\0")
-    return digest.hexdigest()
+        before, after = then.get(name, {}), now[name]
+        common = before.keys() & after.keys()
+        if any(before[variable] != after[variable] for variable in common):
+            return False
+        if name not in MADE_HERE and before.keys() != after.keys():
+            return False
+    return True
 
 
 def link_target(link: Path) -> str:
@@ -143,6 +171,7 @@ def make_point(state: str, verdicts: dict[str, int]) -> dict:
         "state": state,
         "verdicts": verdicts,
         "sources": sources(),
+        "passwords": variables(SECRETS / PASSWORDS),
         "links": {str(link): link_target(link) for link in LINKS},
         "files": {str(path): kept_file(path) for path in files()},
     }
@@ -163,7 +192,7 @@ def note(check_mode: bool) -> dict:
             replace_all(SECRETS, {POINT: json.dumps(make_point(state, result["verdicts"]))})
             return {**result, "kept": True}
         left = read_point()
-        if left and left["sources"] == sources():
+        if left and isinstance(left["sources"], dict) and are_the_same(left["sources"], sources()):
             release = os.path.basename(left["links"][str(LINKS[0])])
             told = {"state": left["state"], "verdicts": left["verdicts"], "release": release}
             return {**result, **told, "kept": True}
@@ -208,6 +237,17 @@ def restore_file(path: Path, kept: dict) -> bool:
     return True
 
 
+def restore_passwords(before: dict[str, str]) -> list[Path]:
+    """Those that are gone come back, at the end; those that are there stay as they are."""
+    path = SECRETS / PASSWORDS
+    gone = {name: value for name, value in before.items() if name not in variables(path)}
+    if not gone:
+        return []
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    replace_all(SECRETS, {PASSWORDS: text + render(gone)})
+    return [path]
+
+
 def restore_link(link: Path, target: str) -> bool:
     if link_target(link) == target:
         return False
@@ -237,6 +277,7 @@ def put_back(point: dict) -> list[str]:
     for path in added:
         remove(path)
     written = [path for path, kept in saved.items() if restore_file(path, kept)]
+    passwords = restore_passwords(point.get("passwords", {}))
     links = [link for link, target in point["links"].items() if restore_link(Path(link), target)]
     if added or written:
         systemctl("daemon-reload")
@@ -245,7 +286,7 @@ def put_back(point: dict) -> list[str]:
             systemctl("enable", path.name)
         if path.suffix == ".timer":
             systemctl("restart", path.name)
-    return [str(path) for path in (*added, *written)] + links
+    return [str(path) for path in (*added, *written, *passwords)] + links
 
 
 def main() -> None:

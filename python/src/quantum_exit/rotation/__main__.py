@@ -34,6 +34,8 @@ def read_request(text: str) -> Request:
             given=given,
             check_only=bool(document.get("check_only", False)),
             signing_overlap_s=float(document.get("signing_overlap_s", 65)),
+            producers_overlap_s=float(document.get("producers_overlap_s", 86_400)),
+            end_overlap=bool(document.get("end_overlap", False)),
             directory=Path(document.get("directory", "/etc/quantum")),
             acl_file=Path(document.get("acl_file", "/etc/redis/quantum.acl")),
         )

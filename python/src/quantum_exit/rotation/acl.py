@@ -68,8 +68,8 @@ class Accounts:
         self.file = file
         self._address = address
 
-    def accept(self, passwords: Mapping[str, Iterable[str]], login: str) -> None:
-        """From now on each user has exactly these passwords; nobody is disconnected.
+    def accept(self, hashes: Mapping[str, Iterable[str]], login: str) -> None:
+        """From now on each user has exactly the passwords of these hashes; nobody is disconnected.
 
         `login`: a password of the maintenance user that works now. The file comes first: a
         server that is restarted in between knows them too.
@@ -77,7 +77,6 @@ class Accounts:
         text = files.read(self.file)
         if text is None:
             raise RotationError(f"{self.file} is missing: deploy first")
-        hashes = {user: [hashed(word) for word in words] for user, words in passwords.items()}
         wanted = with_hashes(text, hashes)
         client = self._connect(MAINTENANCE, login)
         status = self.file.stat()

@@ -40,6 +40,7 @@ class Kind(StrEnum):
     EXCHANGE = "exchange"
     SIGNING = "signing"
     REDIS = "redis"
+    PRODUCERS = "producers"
 
 
 @dataclass(frozen=True, slots=True)

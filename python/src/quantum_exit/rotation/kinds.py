@@ -17,10 +17,14 @@ from quantum_exit.signing import BadKeyError, Signer, generate_seed
 SIGNING_FILE: Final = "signing.env"
 REDIS_FILE: Final = "redis.env"
 TRADER: Final = "intent-executor.env"
+PAPER_FILE: Final = "paper-exchange.env"
 _HALVES: Final = ("API_KEY", "SECRET_KEY")
 _SEED: Final = "QUANTUM_SIGNING_KEY_"
 _PUBLIC: Final = "QUANTUM_PUBLIC_KEY_"
 _PASSWORD: Final = "REDIS_PASSWORD_"  # noqa: S105 - the prefix of a variable
+_REPLACED: Final = "REDIS_REPLACED_"
+"""Hash of a producer's password before the last one, a colon, and until when it is accepted (Unix
+seconds). The redis role knows it too."""
 
 
 @dataclass(frozen=True)
@@ -120,9 +124,20 @@ class EnvFiles:
             pair = keys.trade if name == TRADER else keys.read
             bound = {"BINANCE_API_KEY": pair.key, "BINANCE_API_SECRET": pair.secret}
             change.bind(name, text, bound, str(self.directory / name))
+        self._bind_paper_exchange(change, keys)
         source = self.text(self.source_name)
         change.bind(self.source_name, source, values, str(self.directory / self.source_name))
         return change
+
+    def _bind_paper_exchange(self, change: Change, keys: Keys) -> None:
+        """A sandbox's exchange knows the new keys already; its next start has to know them too."""
+        path = self.directory / PAPER_FILE
+        text = files.read(path)
+        if text is not None:
+            pairs = (("", keys.trade), ("READ_", keys.read))
+            bound = {f"PAPER_EXCHANGE_{name}API_KEY": pair.key for name, pair in pairs}
+            bound |= {f"PAPER_EXCHANGE_{name}SECRET_KEY": pair.secret for name, pair in pairs}
+            change.bind(PAPER_FILE, text, bound, str(path))
 
     def _is_ours(self, found: Mapping[str, str]) -> bool:
         return "BINANCE_API_KEY" in found and found.get("BINANCE_TESTNET") == self._testnet
@@ -203,6 +218,53 @@ class EnvFiles:
             raise RotationError(f"{self.directory / REDIS_FILE} has no password of {unknown[0]}")
         change.bind(REDIS_FILE, self.text(REDIS_FILE), values, str(self.directory / REDIS_FILE))
         return change, new
+
+    def replaced(self) -> dict[str, tuple[str, float]]:
+        """By producer: hash of its password before, and until when it is accepted."""
+        found: dict[str, tuple[str, float]] = {}
+        for name, value in self.values(REDIS_FILE).items():
+            if name.startswith(_REPLACED):
+                digest, _, until = value.partition(":")
+                try:
+                    found[name.removeprefix(_REPLACED).lower()] = digest, float(until)
+                except ValueError:
+                    path = self.directory / REDIS_FILE
+                    raise RotationError(f"{path}: {name} is broken: remove the line") from None
+        return found
+
+    def accepted(self, now_epoch: float) -> dict[str, list[str]]:
+        """By user: hashes of the passwords that shall be accepted now."""
+        hashes = {user: [acl.hashed(password)] for user, password in self.passwords().items()}
+        for user, (digest, until_epoch) in self.replaced().items():
+            if user in hashes and until_epoch > now_epoch:
+                hashes[user].append(digest)
+        return hashes
+
+    def producers(self) -> list[str]:
+        """Users of Redis whose password is not this host's own."""
+        ours = {acl.MAINTENANCE}
+        for name, text in self.derived().items():
+            url = variables(text, str(self.directory / name)).get("REDIS_URL")
+            ours |= {acl.user_of(url)} if url else set()
+        return sorted(set(self.passwords()) - ours)
+
+    def producers_change(self, until_epoch: float) -> tuple[Change, dict[str, str]]:
+        """New passwords of the producers; until then those they have are accepted too."""
+        old = self.passwords()
+        new = {user: secrets.token_hex(32) for user in self.producers()}
+        values = {f"{_PASSWORD}{user.upper()}": password for user, password in new.items()}
+        values |= {
+            f"{_REPLACED}{user.upper()}": f"{acl.hashed(old[user])}:{until_epoch:.0f}"
+            for user in new
+        }
+        change = Change()
+        change.bind(REDIS_FILE, self.text(REDIS_FILE), values, str(self.directory / REDIS_FILE))
+        return change, new
+
+    def without_replaced(self) -> str:
+        """The file of passwords, with what it says of those before left out."""
+        lines = self.text(REDIS_FILE).splitlines(keepends=True)
+        return "".join(line for line in lines if not line.lstrip().startswith(_REPLACED))
 
     def redis_address(self) -> str:
         return self.values("operator.env")["REDIS_URL"].rpartition("@")[2].split("/")[0]

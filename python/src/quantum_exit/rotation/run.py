@@ -1,4 +1,4 @@
-"""The three rotations, and what the last run left behind."""
+"""The rotations, and what the last run left behind."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Final
 
 from quantum_exit.rotation import files
-from quantum_exit.rotation.acl import MAINTENANCE, Accounts
+from quantum_exit.rotation.acl import MAINTENANCE, Accounts, hashed
 from quantum_exit.rotation.errors import RotationError
 from quantum_exit.rotation.exchange_keys import NOT_CHECKED, Pair, Standing, standing, still_valid
 from quantum_exit.rotation.journal import Entry, Journal, Kind, Phase
-from quantum_exit.rotation.kinds import TRADER, Change, EnvFiles, Keys
+from quantum_exit.rotation.kinds import REDIS_FILE, TRADER, Change, EnvFiles, Keys
 from quantum_exit.rotation.rebind import variables
 from quantum_exit.rotation.services import Condition, Host
 from quantum_exit.rotation.transaction import Report, Step, Steps, Transaction, nothing
@@ -32,6 +32,9 @@ class Request:
     given: Mapping[str, str] = field(default_factory=dict, repr=False)
     check_only: bool = False
     signing_overlap_s: float = 65.0
+    producers_overlap_s: float = 86_400.0
+    end_overlap: bool = False
+    """Of producers' passwords: those before are not accepted any more, from now on."""
     directory: Path = Path("/etc/quantum")
     acl_file: Path = Path("/etc/redis/quantum.acl")
 
@@ -51,6 +54,7 @@ class Rotation:
             Kind.EXCHANGE: self._exchange,
             Kind.SIGNING: self._signing,
             Kind.REDIS: self._redis,
+            Kind.PRODUCERS: self._producers,
         }[self._request.kind]
         with files.exclusive(self._request.directory, LOCK_TIMEOUT_S):
             self._recover()
@@ -209,7 +213,7 @@ class Rotation:
         accounts, old = self._accounts(), self._files.passwords()
 
         def prepare() -> None:
-            both = {user: (old[user], password) for user, password in new.items()}
+            both = {u: [hashed(old[u]), hashed(password)] for u, password in new.items()}
             accounts.accept(both, old[MAINTENANCE])
             for user, password in new.items():
                 accounts.check(user, password)
@@ -219,18 +223,68 @@ class Rotation:
         self._complete(self._transaction.run(Kind.REDIS, change, before, steps))
         self._report.say("Redis takes the new passwords alone")
 
+    # Passwords of producers, who are not on this host: the overlap lasts for hours
+
+    def _producers(self) -> None:
+        names = ", ".join(self._files.producers())
+        if not names:
+            raise RotationError("there is no producer: name it in redis_producers and deploy")
+        until_epoch = max((until for _, until in self._files.replaced().values()), default=0.0)
+        if self._request.end_overlap:
+            self._end_producers_overlap(names)
+            return
+        if until_epoch > time.time():
+            self._report.say(
+                f"the passwords of {names} were replaced already; those before are accepted until "
+                f"{_utc(until_epoch)}, or until -e rotation_end_overlap=true ends that"
+            )
+            return
+        until_epoch = time.time() + self._request.producers_overlap_s
+        change, new = self._files.producers_change(until_epoch)
+        before = self._begin(change)
+        if before is None:
+            return
+        accounts, login = self._accounts(), self._files.passwords()[MAINTENANCE]
+
+        def prepare() -> None:
+            both = self._files.accepted(time.time())
+            for user, password in new.items():
+                both[user].append(hashed(password))
+            accounts.accept(both, login)
+            for user, password in new.items():
+                accounts.check(user, password)
+
+        steps = Steps(prepare=prepare, tidy=self._tidy(Kind.PRODUCERS))
+        self._complete(self._transaction.run(Kind.PRODUCERS, change, before, steps))
+        self._report.say(
+            f"the new passwords of {names} are in {self._request.directory}/redis.env: hand them "
+            f"over; those before are accepted until {_utc(until_epoch)}, or until "
+            "-e rotation_end_overlap=true ends that"
+        )
+
+    def _end_producers_overlap(self, names: str) -> None:
+        path, text = self._request.directory / REDIS_FILE, self._files.without_replaced()
+        differs = text != self._files.text(REDIS_FILE)
+        self._report.changed = self._report.changed or differs
+        if self._request.check_only:
+            self._report.say("would end the overlap" if differs else "there is no overlap")
+            return
+        if differs:
+            files.write(path, text)
+        self._tidy(Kind.PRODUCERS)()
+        self._report.say(f"of {names} only the new passwords are accepted")
+
     def _accounts(self) -> Accounts:
         return Accounts(self._request.acl_file, self._files.redis_address())
 
     def _tidy(self, kind: Kind) -> Step:
-        """For Redis: each user has the password in its file, and no other."""
+        """For Redis: each user has the passwords that its file tells of, and no other."""
 
         def narrow() -> None:
-            present = self._files.passwords()
-            words = {user: (password,) for user, password in present.items()}
-            self._accounts().accept(words, present[MAINTENANCE])
+            login = self._files.passwords()[MAINTENANCE]
+            self._accounts().accept(self._files.accepted(time.time()), login)
 
-        return narrow if kind is Kind.REDIS else nothing
+        return narrow if kind in (Kind.REDIS, Kind.PRODUCERS) else nothing
 
     def _begin(self, change: Change) -> Condition | None:
         """How the host is. None when it is only looked at, or nothing has to be switched: then
@@ -249,3 +303,7 @@ class Rotation:
         self._host.prove(before)
         self._report.say(f"the env files hold these keys already; proven, {before.expect}")
         return None
+
+
+def _utc(epoch: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(epoch))

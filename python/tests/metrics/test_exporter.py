@@ -104,6 +104,7 @@ def test_what_the_services_write_is_told(
     redis_client.hset(keys.heartbeat("apply_layer"), mapping={"ready": "true", "ts_epoch": "1"})
     counts = {"processed": 9, "decision_denied": 4, "exit_owner_denied": 3, "noise": "x"}
     redis_client.hset(keys.EXECUTOR_METRICS, mapping=counts)
+    redis_client.hset("quantum:watch:state", mapping={"deny_total": 6, "cursor": "0-0"})
     permits = {"allowed": 5, "refused_no_position": 2}
     redis_client.hset("quantum:permits:metrics", mapping=permits)
     verdict = json.dumps({"verdict": "FAIL", "ts_epoch": f"{now - 60:.6f}"})
@@ -128,6 +129,7 @@ def test_what_the_services_write_is_told(
         "quantum_exchange_stops_missing": 2,
         "quantum_plans_total{decision=denied}": 4,
         "quantum_exit_owner_denied_total": 3,
+        "quantum_watch_denials_total": 6,
         "quantum_permits_total{outcome=allowed}": 5,
         "quantum_permit_refusals_total{reason=no_position}": 2,
         "quantum_proof_verdict{proof=exitbrain}": 2,

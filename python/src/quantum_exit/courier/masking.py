@@ -69,7 +69,8 @@ def _pieces(secret: str) -> Iterable[str]:
         return
     yield secret
     parts = urlsplit(secret)
-    pieces = [*parts.path.split("/"), *re.split(r"[=&]", parts.query), parts.password or ""]
+    pieces = [*re.split(r"[/:]", parts.path), *re.split(r"[=&]", parts.query)]
+    pieces.append(parts.password or "")
     for piece in pieces:
         for word in {piece, unquote(piece)}:
             if len(word) > _SHORTEST:

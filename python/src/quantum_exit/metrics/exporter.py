@@ -23,6 +23,7 @@ STREAMS: Final = (
 )
 SERVICES: Final = ("exitbrain", "apply_layer", "position_state", "intent_executor", "alerts")
 PERMIT_METRICS: Final = "quantum:permits:metrics"
+WATCH_STATE: Final = "quantum:watch:state"
 _PREFIX: Final = "quantum:stream:"
 _LOOK_EVERY_S: Final = 1.0
 
@@ -90,7 +91,7 @@ class Exporter(Collector):
         pipe.get(keys.BRAIN_ENV_KILL)
         hashes = (
             *(keys.EXECUTOR_METRICS, PERMIT_METRICS, keys.PROOF_VERDICTS),
-            *(keys.POLICY_CURRENT, keys.ALERTS_DELIVERED),
+            *(keys.POLICY_CURRENT, keys.ALERTS_DELIVERED, WATCH_STATE),
         )
         for key in hashes:
             pipe.hgetall(key)
@@ -101,9 +102,10 @@ class Exporter(Collector):
         answers = [None if isinstance(a, Exception) else a for a in _execute(pipe)]
         beats, answers = answers[: len(SERVICES)], answers[len(SERVICES) :]
         switch, env_kill, *answers = answers
-        executor, permits, verdicts, policy, alerts = (one or {} for one in answers[:5])
+        executor, permits, verdicts, policy, alerts, watch = (one or {} for one in answers[:6])
+        open_orders, *answers = answers[6:]
         streams = [stream.removeprefix(_PREFIX) for stream in STREAMS]
-        lengths, groups = answers[6::2], answers[7::2]
+        lengths, groups = answers[0::2], answers[1::2]
         return state.Seen(
             beats={name: beat or {} for name, beat in zip(SERVICES, beats, strict=True)},
             switch=switch,
@@ -114,7 +116,8 @@ class Exporter(Collector):
             verdicts=verdicts,
             policy=policy,
             alerts=alerts,
-            open_orders=answers[5],
+            watch=watch,
+            open_orders=open_orders,
             lengths={s: n for s, n in zip(streams, lengths, strict=True) if n is not None},
             groups={s: found or () for s, found in zip(streams, groups, strict=True)},
         )

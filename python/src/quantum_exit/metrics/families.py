@@ -37,7 +37,11 @@ GAUGES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
 COUNTERS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "quantum_plans": ("plans that have ended, by decision", ("decision",)),
     "quantum_gate_outcomes": ("plans by the gate that ended them", ("outcome",)),
-    "quantum_exit_owner_denied": ("exits of others than the owner that were denied", ()),
+    "quantum_exit_owner_denied": (
+        "exits of others than the owner that were denied, proofs' too",
+        (),
+    ),
+    "quantum_watch_denials": ("denials that the watch has told of, those of proofs left out", ()),
     "quantum_permits": ("permits of P3.3, by outcome", ("outcome",)),
     "quantum_permit_refusals": ("refusals of P3.3, by reason", ("reason",)),
     "quantum_unprotected": ("seconds without a working stop, over all positions", ()),

@@ -35,6 +35,7 @@ class Seen:
     executor: Mapping[str, str] = field(default_factory=dict)
     permits: Mapping[str, str] = field(default_factory=dict)
     verdicts: Mapping[str, str] = field(default_factory=dict)
+    watch: Mapping[str, str] = field(default_factory=dict)
     policy: Mapping[str, str] = field(default_factory=dict)
     alerts: Mapping[str, str] = field(default_factory=dict)
     open_orders: int | None = None
@@ -64,6 +65,9 @@ def counters(seen: Seen) -> Iterator[Sample]:
         elif name not in _NOT_OUTCOMES:
             yield "quantum_gate_outcomes", (name,), count
     yield "quantum_exit_owner_denied", (), _number(seen.executor.get("exit_owner_denied")) or 0.0
+    denials = _number(seen.watch.get("deny_total"))
+    if denials is not None:
+        yield "quantum_watch_denials", (), denials
     for name, text in seen.permits.items():
         count = _number(text)
         if count is None:

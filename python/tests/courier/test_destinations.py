@@ -1,0 +1,192 @@
+"""What each destination is sent, as it arrives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quantum_exit.courier.config import from_environ
+from quantum_exit.courier.destinations import Destination, NotDelivered, configured
+from quantum_exit.courier.masking import Mask
+from quantum_exit.courier.taken import Taken
+
+from .mailer import Mailer
+from .receiver import Receiver
+
+TOKEN = "0123456789abcdef"
+KEY = "k" * 64
+
+
+def alert(number: int = 1, **details: Any) -> Taken:
+    told = details or {"symbol": "BTCUSDT", "why": "no stop"}
+    kind = "UNPROTECTED_POSITION"
+    return Taken(f"id-{number}", f"{number}-0", kind, "CRITICAL", 1_795_255_570.0, told, {})
+
+
+def only(environ: Mapping[str, str], tmp_path: Path) -> Destination:
+    common = {
+        "REDIS_URL": "redis://alerts:password9@127.0.0.1/0",
+        "ALERTS_STATE_DIRECTORY": str(tmp_path),
+        "ALERTS_HOST_NAME": "exit-1",
+    }
+    config = from_environ({**common, **environ})
+    [destination] = configured(config, Mask(config.secrets))
+    return destination
+
+
+def settings(name: str, receiver: Receiver) -> dict[str, str]:
+    return {
+        "discord": {"ALERTS_DISCORD_URL": f"{receiver.url}/api/webhooks/1/{TOKEN}"},
+        "slack": {"ALERTS_SLACK_URL": f"{receiver.url}/services/T/B/{TOKEN}"},
+        "telegram": {
+            "ALERTS_TELEGRAM_API": receiver.url,
+            "ALERTS_TELEGRAM_TOKEN": f"1:{TOKEN}",
+            "ALERTS_TELEGRAM_CHAT": "-100",
+        },
+        "webhook": {
+            "ALERTS_WEBHOOK_URL": f"{receiver.url}/hook/{TOKEN}",
+            "ALERTS_WEBHOOK_AUTHORIZATION": "Bearer letmein99",
+        },
+    }[name]
+
+
+CHATS = ("discord", "slack", "telegram")
+WORDS = {"discord": "content", "slack": "text", "telegram": "text"}
+
+
+@pytest.mark.parametrize("name", CHATS)
+def test_a_chat_gets_what_is_wrong_where_and_since_when(
+    name: str, receiver: Receiver, tmp_path: Path
+) -> None:
+    only(settings(name, receiver), tmp_path).send([alert()])
+    text = receiver.got[0].document[WORDS[name]]
+    for told in ("CRITICAL UNPROTECTED_POSITION BTCUSDT on exit-1", "why: no stop", "id: id-1"):
+        assert told in text
+    assert "2026-11-21" in text
+
+
+@pytest.mark.parametrize("name", CHATS)
+def test_many_are_one_message_in_order(name: str, receiver: Receiver, tmp_path: Path) -> None:
+    only(settings(name, receiver), tmp_path).send([alert(n, n=n) for n in range(15)])
+    [request] = receiver.got
+    lines = request.document[WORDS[name]].splitlines()
+    assert "15 alerts on exit-1" in lines[0]
+    numbers = [line.rpartition("n ")[2] for line in lines if "UNPROTECTED" in line]
+    assert numbers == [str(n) for n in range(15)]
+
+
+@pytest.mark.parametrize(("name", "most"), [("discord", 2000), ("slack", 4000), ("telegram", 4096)])
+def test_no_message_is_longer_than_its_receiver_takes(
+    name: str, most: int, receiver: Receiver, tmp_path: Path
+) -> None:
+    destination = only(settings(name, receiver), tmp_path)
+    destination.send([alert(**{f"field{n}": "x " * 250 for n in range(40)})])
+    destination.send([alert(n, text="y " * 250) for n in range(15)])
+    for request in receiver.got:
+        text = request.document[WORDS[name]]
+        assert len(text) <= most
+    assert "cut" in receiver.got[0].document[WORDS[name]]
+
+
+def test_texts_call_nobody_and_break_out_of_nothing(receiver: Receiver, tmp_path: Path) -> None:
+    evil = alert(why="``` @everyone <!channel> <https://x|y> &amp;\n# big")
+    only(settings("discord", receiver), tmp_path).send([evil])
+    discord = receiver.got[0].document
+    assert discord["allowed_mentions"] == {"parse": []}
+    assert discord["content"].count("```") == 2
+    only(settings("slack", receiver), tmp_path).send([evil])
+    slack = receiver.got[1].document["text"]
+    assert "<" not in slack
+    assert slack.count("```") == 2
+
+
+@pytest.mark.parametrize("name", [*CHATS, "webhook"])
+def test_secrets_in_an_alert_are_masked(name: str, receiver: Receiver, tmp_path: Path) -> None:
+    destination = only(settings(name, receiver), tmp_path)
+    destination.send([alert(why=f"{TOKEN} {KEY} password9", secret="s3cr3t", nested=[{"a": KEY}])])
+    text = str(receiver.got[0].document)
+    for secret in (TOKEN, KEY, "password9", "s3cr3t"):
+        assert secret not in text
+    assert "***" in text
+
+
+def test_the_webhook_gets_each_alert_whole(receiver: Receiver, tmp_path: Path) -> None:
+    only(settings("webhook", receiver), tmp_path).send([alert(1), alert(2)])
+    first, second = receiver.got
+    assert first.headers["Authorization"] == "Bearer letmein99"
+    assert (first.headers["Idempotency-Key"], second.headers["Idempotency-Key"]) == ("id-1", "id-2")
+    assert first.document == {
+        "alert_id": "id-1",
+        "alert_type": "UNPROTECTED_POSITION",
+        "severity": "CRITICAL",
+        "timestamp": 1_795_255_570.0,
+        "host": "exit-1",
+        "details": {"symbol": "BTCUSDT", "why": "no stop"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "refused"), [(400, True), (413, True), (401, False), (404, False), (500, False)]
+)
+def test_a_refusal_of_the_message_is_told_from_one_of_the_address(
+    status: int, refused: bool, receiver: Receiver, tmp_path: Path
+) -> None:
+    receiver.answers = [status]
+    with pytest.raises(NotDelivered) as caught:
+        only(settings("discord", receiver), tmp_path).send([alert()])
+    assert (caught.value.refused, caught.value.reason) == (refused, f"HTTP {status}")
+
+
+def test_a_redirect_is_not_followed(receiver: Receiver, tmp_path: Path) -> None:
+    receiver.answers = [302]
+    with pytest.raises(NotDelivered, match="HTTP 302"):
+        only(settings("webhook", receiver), tmp_path).send([alert()])
+    assert len(receiver.refused) == 1
+    assert receiver.got == []
+
+
+def test_an_error_shows_no_url(receiver: Receiver, tmp_path: Path) -> None:
+    destination = only(settings("webhook", receiver), tmp_path)
+    receiver.stop()
+    with pytest.raises(NotDelivered) as caught:
+        destination.send([alert()])
+    assert caught.value.reason == "ConnectionError"
+    assert TOKEN not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+def mail(mailer: Mailer, tmp_path: Path) -> Destination:
+    environ = {
+        "ALERTS_MAIL_TO": "night@example.com,day@example.com",
+        "ALERTS_MAIL_HOST": f"127.0.0.1:{mailer.port}",
+    }
+    return only(environ, tmp_path)
+
+
+def test_mail_goes_to_the_hosts_own_mailer(tmp_path: Path) -> None:
+    mailer = Mailer()
+    try:
+        mail(mailer, tmp_path).send([alert(why="no stop\r\nBcc: x@example.com", symbol="A\nB")])
+    finally:
+        mailer.close()
+    [message] = mailer.got
+    assert message["To"] == "day@example.com, night@example.com"
+    assert "CRITICAL UNPROTECTED_POSITION A B on exit-1" in message["Subject"]
+    assert message["Bcc"] is None
+    assert "id-1" in message["Message-ID"]
+    body: Any = message.get_payload(decode=True)
+    assert "why: no stop" in body.decode()
+
+
+def test_a_mailer_that_refuses_has_not_delivered(tmp_path: Path) -> None:
+    mailer = Mailer("451 later")
+    try:
+        with pytest.raises(NotDelivered, match="451"):
+            mail(mailer, tmp_path).send([alert()])
+    finally:
+        mailer.close()
+    with pytest.raises(NotDelivered, match="mailer: ConnectionRefusedError"):
+        mail(mailer, tmp_path).send([alert()])

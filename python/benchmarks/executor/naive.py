@@ -17,6 +17,7 @@ import requests
 PLANS = "quantum:stream:apply.plan"
 RESULTS = "quantum:stream:apply.result"
 GROUP = "naive"
+READY = "benchmark:ready"
 
 
 def main() -> None:
@@ -26,16 +27,15 @@ def main() -> None:
     url = os.environ["BINANCE_BASE_URL"] + "/fapi/v1/order"
     with suppress(redis.ResponseError):
         client.xgroup_create(PLANS, GROUP, id="0", mkstream=True)
-    client.set("naive:ready", os.getpid())
+    client.set(READY, os.getpid())
     while True:
         for _, entries in client.xreadgroup(GROUP, "one", {PLANS: ">"}, count=100, block=1000):
             for entry_id, plan in entries:
-                handle(client, session, url, entry_id, plan)
+                handle(client, session, url, plan)
+                client.xack(PLANS, GROUP, entry_id)
 
 
-def handle(
-    client: redis.Redis, session: requests.Session, url: str, entry_id: str, plan: dict[str, str]
-) -> None:
+def handle(client: redis.Redis, session: requests.Session, url: str, plan: dict[str, str]) -> None:
     error, order = "", {}
     if plan["source"] != "exitbrain_v3_5" and plan["reduceOnly"] == "true":
         error = f"NOT_EXIT_OWNER:source={plan['source']}"
@@ -68,7 +68,6 @@ def handle(
             "order_id": str(order.get("orderId", "")),
         },
     )
-    client.xack(PLANS, GROUP, entry_id)
 
 
 if __name__ == "__main__":

@@ -28,8 +28,15 @@ from .cgroup import Cgroup
 from .venue import SYMBOLS
 
 OWNER = "exitbrain_v3_5"
+WARM_UP = 20
+PERMIT_WAIT_S = 8
 SIGNER = Signer("55" * 32)
-MODULES = {"executor": "quantum_exit.executor", "naive": "benchmarks.executor.naive"}
+EXECUTOR, BY_HAND, DRAMATIQ = "executor", "by hand", "dramatiq"
+MODULES = {
+    EXECUTOR: "quantum_exit.executor",
+    BY_HAND: "benchmarks.executor.naive",
+    DRAMATIQ: "benchmarks.executor.worker",
+}
 
 
 def wait_for(condition: Callable[[], object], what: str, timeout_s: float = 60) -> None:
@@ -128,6 +135,7 @@ class Rig:
             "BINANCE_API_SECRET": "s",
             "QUANTUM_PUBLIC_KEY_EXITBRAIN_V3_5": SIGNER.public_hex,
             "QUANTUM_LOCK_FILE": str(self._directory / "lock"),
+            "MALLOC_ARENA_MAX": "2",  # as the units set it
         }
         cgroup = Cgroup()
         process = self._spawn(
@@ -176,16 +184,26 @@ class Rig:
         document = {"allow": True, "symbol": plan["symbol"], "safe_qty": 1}
         pipe.set(keys.permit(plan["plan_id"]), json.dumps(document), ex=60)
 
-    def preload(self, count: int, *, owner: bool) -> None:
+    def preload(self, kind: str, count: int, *, owner: bool) -> None:
+        send = self.sender(kind)
         pipe = self.redis.pipeline(transaction=False)
         for number in range(count):
             plan = self.plan(owner=owner)
             if owner:
                 self.permit(pipe, plan)
-            pipe.xadd(keys.APPLY_PLAN, plan)  # type: ignore[arg-type]
+            send(pipe, plan)
             if number % 1000 == 999:
                 pipe.execute()
         pipe.execute()
+
+    def sender(self, kind: str) -> Callable[[Any, dict[str, str]], object]:
+        """How a plan gets to what is measured."""
+        if kind == DRAMATIQ:
+            from .worker import sender  # it may be absent
+
+            queue = sender(self.redis_url)
+            return lambda _, plan: queue(plan)
+        return lambda client, plan: client.xadd(keys.APPLY_PLAN, plan)
 
     def results(self) -> int:
         return int(self.redis.xlen(keys.APPLY_RESULT))
@@ -205,8 +223,8 @@ class Measured:
     def is_ready(self) -> bool:
         if self.process.poll() is not None:
             raise RuntimeError(f"{self._kind} ended with {self.process.returncode}")
-        if self._kind == "naive":
-            return self._rig.redis.get("naive:ready") == str(self.process.pid)
+        if self._kind != EXECUTOR:
+            return self._rig.redis.get("benchmark:ready") == str(self.process.pid)
         beat: Any = self._rig.redis.hgetall(keys.heartbeat("intent_executor"))
         return beat.get("ready") == "true" and beat.get("pid") == str(self.process.pid)
 
@@ -219,20 +237,34 @@ class Measured:
         """Plan into the stream -> first byte of its order at the venue, one plan at a time."""
         self._rig.venue("delay?s=0")
         self._rig.venue("orders")
+        send = self._rig.sender(self._kind)
         took: list[float] = []
-        for number in range(count + 20):
-            if number % 50 == 0:
+        for number in range(count + WARM_UP):
+            if number % 50 == 0:  # the positions must stay fresh
                 self._rig.observe()
             plan = self._rig.plan(owner=True)
             self._rig.permit(self._rig.redis, plan)
             before = self._rig.results()
             began = time.monotonic()
-            self._rig.redis.xadd(keys.APPLY_PLAN, plan)  # type: ignore[arg-type]
+            send(self._rig.redis, plan)
             wait_for(lambda b=before: self._rig.results() > b, "a result")
             took.append(began)
         arrivals = [at for _, at in self._rig.venue("orders")]
         assert len(arrivals) == len(took)
-        return [(at - began) * 1000 for began, at in zip(took, arrivals, strict=True)][20:]
+        return [(at - began) * 1000 for began, at in zip(took, arrivals, strict=True)][WARM_UP:]
+
+    def latencies_beside_waiting_ms(self, count: int, waiting: int) -> list[float]:
+        """The same while `waiting` plans wait for permits that do not come (8 s long)."""
+        before = self._rig.results()
+        began = time.monotonic()
+        for _ in range(waiting):
+            plan: Any = self._rig.plan(owner=True)
+            self._rig.redis.xadd(keys.APPLY_PLAN, plan)
+        found = self.latencies_ms(count)
+        if time.monotonic() - began > PERMIT_WAIT_S:
+            raise TimeoutError("the waiting plans did not wait for long enough")
+        wait_for(lambda: self._rig.results() == before + waiting + count + WARM_UP, "their denial")
+        return found
 
     def cpu_s(self) -> float:
         """Processor time used so far, of its own and of the kernel for it."""
@@ -244,7 +276,7 @@ class Measured:
         stream already."""
         self._rig.venue(f"delay?s={delay_s}")
         self.process.send_signal(signal.SIGSTOP)
-        self._rig.preload(count, owner=owner)
+        self._rig.preload(self._kind, count, owner=owner)
         self._rig.observe()
         wanted = self._rig.results() + count
         began, used_s = time.monotonic(), self.cpu_s()

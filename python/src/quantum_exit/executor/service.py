@@ -34,6 +34,9 @@ _BEAT_S: Final = 0.5
 _LOOK_S: Final = 0.05
 """How soon a change of readiness is seen and said."""
 _RETRY_S: Final = 0.25
+_SWITCH_S: Final = 0.001
+"""An order's thread asks for the interpreter half a dozen times; beside a flood of denials it
+would wait for up to 5 ms each time."""
 
 
 class Executor:
@@ -201,6 +204,7 @@ def _log_to_stdout() -> None:
 
 
 def main(environ: Mapping[str, str]) -> int:
+    sys.setswitchinterval(_SWITCH_S)
     _log_to_stdout()
     settings = from_environ(environ)
     executor = Executor(settings, Notifier(environ))

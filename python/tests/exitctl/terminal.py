@@ -86,6 +86,12 @@ class Terminal:
         """Of the terminal, as the next program would find them."""
         return termios.tcgetattr(self._far)
 
+    def cells(self) -> list[list[tuple[str, str, bool, bool]]]:
+        """Each row of characters, with colour, and whether it is bold and reversed."""
+        rows = (self._screen.buffer[y] for y in range(self._screen.lines))
+        columns = range(self._screen.columns)
+        return [[(r[x].data, r[x].fg, r[x].bold, r[x].reverse) for x in columns] for r in rows]
+
     def colours(self) -> set[str]:
         cells = (cell for row in self._screen.buffer.values() for cell in row.values())
         return {colour for cell in cells for colour in (cell.fg, cell.bg)}

@@ -126,7 +126,7 @@ def _shadow_row(entry: Entry) -> Document:
 def _asked(entry_id: str, fields: Mapping[str, str], outcome: str) -> Document:
     size = fields.get("quantity", "")
     trigger = f" at {fields['trigger_price']}" if fields.get("trigger_price") else ""
-    what = f"{fields.get('action', '?')} {fields.get('side', '')} {size}{trigger}"
+    what = f"{fields.get('action', '?')} {fields.get('side', '')} {size}".rstrip() + trigger
     return {
         "at_epoch": at_epoch(entry_id),
         "symbol": plain(fields.get("symbol", ""), 40),

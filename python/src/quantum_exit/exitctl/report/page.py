@@ -6,8 +6,8 @@ from decimal import Decimal
 from importlib import resources
 from typing import Final
 
-from quantum_exit.exitctl.report import sections
-from quantum_exit.exitctl.report.collect import Document, Report
+from quantum_exit.exitctl.report import latency, sections
+from quantum_exit.exitctl.report.collect import Report
 from quantum_exit.exitctl.report.markup import Markup, tag
 from quantum_exit.exitctl.report.parts import UNKNOWN, full_utc, gain, word
 from quantum_exit.exitctl.ttl import format_age
@@ -66,7 +66,7 @@ def _tiles(report: Report) -> Markup:
         ("Positions closed", str(len(closed))),
         ("Gain before fees", total if closed else "0"),
         ("Plans denied", str(len(report.denials))),
-        ("Unprotected", _unprotected(state["services"]["exitbrain"])),
+        ("Exit, median", _median(report)),
         ("Alerts", str(len(report.alerts))),
     )
     return tag(
@@ -76,10 +76,11 @@ def _tiles(report: Report) -> Markup:
     )
 
 
-def _unprotected(brain: Document) -> str:
-    """Seconds without a working stop, all positions, since the Exit Brain started."""
-    total = brain.get("unprotected_total_s")
-    return f"{total} s" if total is not None else UNKNOWN
+def _median(report: Report) -> str:
+    """From the intent to its result."""
+    whole = next(each for each in report.latencies if each.name == latency.WHOLE)
+    median = whole.quantile(0.5)
+    return UNKNOWN if median is None else f"{median:.0f} ms"
 
 
 def _sources(report: Report) -> str:

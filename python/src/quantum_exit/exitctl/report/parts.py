@@ -7,23 +7,29 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Final
 
+from quantum_exit.exitctl.plain import plain
 from quantum_exit.exitctl.report.chart import short
 from quantum_exit.exitctl.report.markup import Content, Markup, tag
 
 UNKNOWN: Final = "unknown"
+_NAME: Final = 24
 _GOOD: Final = frozenset({"PASS", "INFO", "LIVE", "off"})
 _WARN: Final = frozenset({"PARTIAL", "SHADOW"})
 
 
 def table(
-    caption: str, heads: Sequence[str], rows: Iterable[Sequence[Content]], numbers: str = ""
+    caption: str,
+    heads: Sequence[str],
+    rows: Iterable[Sequence[Content]],
+    numbers: Sequence[str] = (),
+    texts: Sequence[str] = (),
 ) -> Markup:
-    """`numbers`: the heads of columns to be aligned right, one blank between two. The roles
-    are said because a phone shows the rows as blocks, which takes their meaning away."""
-    right = set(numbers.split(" "))
+    """`numbers`: heads of columns to be aligned right; `texts`: of those that may be broken
+    anywhere. The roles are said because a phone shows the rows as blocks, which takes their
+    meaning away."""
 
     def kind(head: str) -> str | None:
-        return "number" if head in right else None
+        return "number" if head in numbers else "text" if head in texts else None
 
     body = (
         tag(
@@ -50,6 +56,11 @@ def word(text: str) -> Markup:
     """A verdict or a state; its colour only says it again."""
     kind = "good" if text in _GOOD else "warn" if text in _WARN else "bad"
     return tag("span", text, class_=kind)
+
+
+def name(text: str) -> str:
+    """A symbol or a source, short enough for a column: others may send any length."""
+    return plain(text, _NAME)
 
 
 def at(epoch: float) -> Markup:

@@ -12,7 +12,7 @@ from quantum_exit.exitctl.report.chart import candles_of, chart
 from quantum_exit.exitctl.report.collect import Report
 from quantum_exit.exitctl.report.episodes import Episode
 from quantum_exit.exitctl.report.markup import Content, Markup, tag
-from quantum_exit.exitctl.report.parts import UNKNOWN, at, gain, price, table, word
+from quantum_exit.exitctl.report.parts import UNKNOWN, at, gain, name, price, table, word
 from quantum_exit.exitctl.report.proof_log import in_buckets
 from quantum_exit.exitctl.ttl import format_age
 from quantum_exit.proofs.model import Proof
@@ -21,7 +21,8 @@ from quantum_exit.values import format_number
 _ROWS: Final = 50
 _CHARTS: Final = 40
 _STRIP: Final = 72
-_QUANTILES: Final = (("half", 0.5), ("95 %", 0.95), ("longest", 1.0))
+_NUMBERS: Final = ("Quantity", "Entry", "Exit", "Gain", "Held")
+_QUANTILES: Final = (("median", 0.5), ("95 %", 0.95), ("longest", 1.0))
 
 
 def unknown(report: Report) -> Markup | None:
@@ -127,7 +128,7 @@ def positions(report: Report) -> Markup:
         "Closed positions",
         None if closed else tag("p", "None was closed in this period."),
         tag("p", f"Still open: {', '.join(still)}.") if still else None,
-        table("Newest first", heads, rows, "Quantity Entry Exit Gain Held") if closed else None,
+        table("Newest first", heads, rows, _NUMBERS, ("Reason",)) if closed else None,
         _legend() if closed else None,
         tag("p", more, class_="soft") if more else None,
         tag("div", figures, class_="charts"),
@@ -141,7 +142,7 @@ def _position_row(each: Episode) -> tuple[Content, ...]:
     )
     return (
         at(each.closed_epoch),
-        each.symbol,
+        name(each.symbol),
         str(each.side),
         format_number(each.qty),
         price(each.entry_price),
@@ -149,7 +150,7 @@ def _position_row(each: Episode) -> tuple[Content, ...]:
         gain(each.gain),
         held,
         last.reason or UNKNOWN,
-        last.by,
+        name(last.by),
     )
 
 
@@ -206,7 +207,14 @@ def denials(report: Report) -> Markup:
     if not count:
         return _section("Denials", tag("p", f"None.{drills}"))
     rows = (
-        (at(row["at_epoch"]), row["symbol"], row["what"], row["by"], row["decision"], row["error"])
+        (
+            at(row["at_epoch"]),
+            name(row["symbol"]),
+            row["what"],
+            name(row["by"]),
+            row["decision"],
+            row["error"],
+        )
         for row in report.denials[:_ROWS]
     )
     heads = ("At", "Symbol", "What", "By", "Decision", "Why")
@@ -218,7 +226,7 @@ def denials(report: Report) -> Markup:
         _bars(report.codes),
         tag("h3", "By source"),
         _bars(report.sources),
-        table(shown, heads, rows),
+        table(shown, heads, rows, texts=("What", "Why")),
     )
 
 
@@ -229,11 +237,11 @@ def _bars(counts: Sequence[tuple[str, int]]) -> Markup:
         "div",
         (
             (
-                tag("span", name or "(none)"),
-                tag("i", style=f"width:{max(100 * count // most, 1)}%", aria_hidden="true"),
+                tag("span", label or "(none)"),
+                tag("i", style=f"width:{100 * count / most:.1f}%", aria_hidden="true"),
                 tag("span", str(count)),
             )
-            for name, count in counts[:20]
+            for label, count in counts[:20]
         ),
         class_="bars",
     )
@@ -254,7 +262,7 @@ def latencies(report: Report) -> Markup:
     bars = list(zip(bounds, whole.bars, strict=True))
     return _section(
         "Latencies",
-        table("Milliseconds", ("Leg", "Number", *names), rows, f"Number {' '.join(names)} %"),
+        table("Milliseconds", ("Leg", "Number", *names), rows, ("Number", *names)),
         (tag("h3", "Exits, intent to result"), _bars(bars)) if any(whole.bars) else None,
     )
 
@@ -272,7 +280,10 @@ def alerts(report: Report) -> Markup:
         for row in report.alerts[:_ROWS]
     )
     shown = f"The newest {_ROWS} of {count}" if count > _ROWS else "Newest first"
-    return _section("Alerts", table(shown, ("At", "Severity", "Type", "Details"), rows))
+    return _section(
+        "Alerts",
+        table(shown, ("At", "Severity", "Type", "Details"), rows, texts=("Type", "Details")),
+    )
 
 
 def control(report: Report) -> Markup:
@@ -284,7 +295,9 @@ def control(report: Report) -> Markup:
         for act in report.control
     )
     heads = ("At", "Event", "By", "Reason")
-    return _section("Changes of mode and switch", table("Newest first", heads, rows))
+    return _section(
+        "Changes of mode and switch", table("Newest first", heads, rows, texts=("Event", "Reason"))
+    )
 
 
 def _text(act: Document, name: str) -> str:

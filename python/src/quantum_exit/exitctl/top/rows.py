@@ -49,7 +49,7 @@ def service_lines(document: Document) -> list[str]:
     lines: list[str] = []
     for name, service in document["services"].items():
         if service["ready"]:
-            ready.append(fit(f"{name:16} ready, {beat_text(service)}", 35))
+            ready.append(fit(f"{name:16} ready, {beat_text(service)}", 36))
         else:
             lines.append(f"{name:16} NOT READY, {beat_text(service)}: {plain(service['status'])}")
     told = [*lines, *("".join(ready[at : at + 2]) for at in range(0, len(ready), 2))]

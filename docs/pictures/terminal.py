@@ -48,9 +48,9 @@ def main() -> None:
     with Terminal(sys.argv[1:], dict(os.environ)) as terminal:
         terminal.wait_text("[POSITIONS]", timeout_s=30)
         terminal.wait_text("DENIALS")
-        terminal.press("right")
-        terminal.wait_text("[DECISIONS]")
-        terminal.wait_text("Reason:")
+        terminal.press("right", "right")
+        terminal.wait_text("[DENIALS]")
+        terminal.wait_text("Plan ")
         print(draw(terminal))
         terminal.press("q")
         terminal.wait_end()

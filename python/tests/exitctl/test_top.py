@@ -126,6 +126,17 @@ def test_it_keeps_up(busy: Operator) -> None:
         terminal.wait_text("SELL 99 by bot")
 
 
+def test_a_drill_of_a_proof_is_no_denial(busy: Operator) -> None:
+    """By what the operator's user registered; the name of a plan is anybody's choice."""
+    denied(busy, 77)
+    denied(busy, 78)
+    busy.redis.set(keys.drill("plan-77"), "1", ex=60)
+    told = busy.run("top", "--once").out
+    assert "SELL 77 by bot" not in told
+    assert "SELL 78 by bot" in told
+    assert "1 of proofs' drills" in told
+
+
 def test_arrows_choose_and_scroll(busy: Operator) -> None:
     with open_top(busy) as terminal:
         terminal.wait_text("[POSITIONS]")

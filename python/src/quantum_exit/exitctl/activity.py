@@ -1,6 +1,6 @@
 """What happened lately: what was decided and why, what was refused, what was alerted.
 
-Everything comes from Redis, a bounded number of entries of each stream in one round trip:
+Everything comes from Redis, a bounded number of entries of each stream in two round trips:
 cheap enough to be read every second beside live trading.
 """
 
@@ -18,7 +18,9 @@ from quantum_exit.exitctl.plain import plain
 from quantum_exit.proofs.observe import load_json
 
 KEPT: Final = 50
-"""Entries of each stream."""
+"""Rows of each kind."""
+_RESULTS: Final = 4 * KEPT
+"""Results are read further back: a proof provokes several that are of no interest here."""
 _ANSWER_S: Final = 60.0
 """An intent's lifetime: later than this no result is to be expected."""
 _METRICS: Final = ("processed", "executed_true", "executed_false", "exit_owner_denied")
@@ -27,17 +29,23 @@ Document = dict[str, Any]
 Entry = tuple[str, Mapping[str, str]]
 
 
-def collect(client: redis.Redis, kept: int = KEPT) -> Document:
-    """Raises redis.RedisError."""
+def collect(client: redis.Redis) -> Document:
+    """Newest first. `drills`: denials that proofs provoked and that are not among the others.
+    Raises redis.RedisError."""
     pipe: Any = client.pipeline(transaction=False)
-    for stream in (keys.EXIT_INTENT, keys.EXIT_SHADOW, keys.APPLY_RESULT, keys.APPLY_PLAN):
-        pipe.xrevrange(stream, count=kept)
-    pipe.xrevrange(keys.ALERTS, count=kept)
+    for stream in (keys.EXIT_INTENT, keys.EXIT_SHADOW):
+        pipe.xrevrange(stream, count=KEPT)
+    for stream in (keys.APPLY_RESULT, keys.APPLY_PLAN):
+        pipe.xrevrange(stream, count=_RESULTS)
+    pipe.xrevrange(keys.ALERTS, count=KEPT)
     pipe.hmget(keys.EXECUTOR_METRICS, _METRICS)
     intents, shadows, results, plans, alerts, counts = pipe.execute()
+    denied = denials(results)
+    drills = _drills(client, denied)
     return {
-        "decisions": decisions(intents, shadows, results, plans, time.time())[:kept],
-        "denials": denials(results),
+        "decisions": decisions(intents, shadows, results, plans, time.time())[:KEPT],
+        "denials": [row for row in denied if row["plan_id"] not in drills][:KEPT],
+        "drills": len(drills),
         "alerts": [alert_row(entry) for entry in alerts],
         "counts": dict(zip(_METRICS, (_count(text) for text in counts), strict=True)),
     }
@@ -84,6 +92,16 @@ def denials(results: Sequence[Entry]) -> list[Document]:
         for entry_id, fields in results
         if fields.get("executed") != "true"
     ]
+
+
+def _drills(client: redis.Redis, rows: Sequence[Document]) -> frozenset[str]:
+    """Ids of plans that a proof sent to see them denied. A plan's name proves nothing: only
+    the operator's user can have registered the id."""
+    ids = [row["plan_id"] for row in rows]
+    pipe: Any = client.pipeline(transaction=False)
+    for plan_id in ids:
+        pipe.exists(keys.drill(plan_id))
+    return frozenset(plan_id for plan_id, there in zip(ids, pipe.execute(), strict=True) if there)
 
 
 def alert_row(entry: Entry) -> Document:

@@ -37,7 +37,7 @@ def proofs(report: Report) -> Markup:
     return _section(
         "Proofs",
         tag("p", told, class_="soft"),
-        (_evidence(each) for each in report.proofs),
+        tag("div", (_evidence(each) for each in report.proofs), class_="pairs"),
         _history(report),
     )
 
@@ -71,7 +71,8 @@ def _history(report: Report) -> Content:
     strips = (_strip(report, title, name, number) for number, (title, name) in enumerate(names))
     failed = sum(run.verdict != "PASS" for run in report.runs)
     told = f"By the timer's log: {len(report.runs)} run(s), {failed} without PASS. Time runs right."
-    return tag("h3", "Over the period"), tag("p", told, class_="soft"), *strips
+    picture = tag("div", strips, class_="pairs")
+    return tag("h3", "Over the period"), tag("p", told, class_="soft"), picture
 
 
 def _strip(report: Report, title: str, name: str, number: int) -> Markup:
@@ -79,7 +80,7 @@ def _strip(report: Report, title: str, name: str, number: int) -> Markup:
     cells = in_buckets(runs, name, report.since_epoch, report.now_epoch, _STRIP)
     failed = sum(run.outcomes.get(name) == "FAIL" for run in runs)
     ran = sum(name in run.outcomes for run in runs)
-    told = f"{name}: failed in {failed} of {ran} run(s)"
+    told = f"{name}: {failed} of {ran} failed"
     boxes = (
         # a failure is taller too, so it is seen without its colour
         tag(

@@ -140,16 +140,21 @@ def _lists(seen: Seen, now_epoch: float) -> list[_List]:
     document = aged(seen.status, now_epoch - seen.at_epoch)
     lately = seen.lately or {}
     held = rows.position_items(document["positions"])
+    decided = [rows.decision_item(row, now_epoch) for row in lately.get("decisions", ())]
+    refused = [rows.denial_item(row, now_epoch) for row in lately.get("denials", ())]
+    alerted = [rows.alert_item(row, now_epoch) for row in lately.get("alerts", ())]
     found = {
         "POSITIONS": (rows.positions_head(document["positions"]), held),
-        "DECISIONS": (
-            "",
-            [rows.decision_item(row, now_epoch) for row in lately.get("decisions", ())],
-        ),
-        "DENIALS": ("", [rows.denial_item(row, now_epoch) for row in lately.get("denials", ())]),
-        "ALERTS": ("", [rows.alert_item(row, now_epoch) for row in lately.get("alerts", ())]),
+        "DECISIONS": ("", decided),
+        "DENIALS": (_drills_text(lately), refused),
+        "ALERTS": ("", alerted),
     }
     return [_List(name, *found[name]) for name in rows.LISTS]
+
+
+def _drills_text(lately: Mapping[str, Any]) -> str:
+    count = lately.get("drills", 0)
+    return f"(and {count} of proofs' drills)" if count else ""
 
 
 def _body(lists: Sequence[_List], choice: Choice | None, room: int) -> list[Line]:

@@ -25,6 +25,8 @@ from quantum_exit.values import InvalidNumberError, parse_amount
 
 LISTS: Final = ("POSITIONS", "DECISIONS", "DENIALS", "ALERTS")
 _BAR: Final = 34
+_SIGNS: Final = "✅❌⚠️ "
+"""Before a verdict, which says it all; not every terminal knows how wide they are."""
 _TODAY_S: Final = 12 * 3600
 
 Document = Mapping[str, Any]
@@ -49,10 +51,10 @@ def service_lines(document: Document) -> list[str]:
     lines: list[str] = []
     for name, service in document["services"].items():
         if service["ready"]:
-            ready.append(fit(f"{name:16} ready, {beat_text(service)}", 36))
+            ready.append(fit(f"{name:15} ready, {beat_text(service)}", 36))
         else:
-            lines.append(f"{name:16} NOT READY, {beat_text(service)}: {plain(service['status'])}")
-    told = [*lines, *("".join(ready[at : at + 2]) for at in range(0, len(ready), 2))]
+            lines.append(f"{name:15} NOT READY, {beat_text(service)}: {plain(service['status'])}")
+    told = [*lines, *("".join(ready[at : at + 2]).rstrip() for at in range(0, len(ready), 2))]
     return [f"{'SERVICES' if not at else '':9} {text}" for at, text in enumerate(told)]
 
 
@@ -60,7 +62,7 @@ def summary_lines(document: Document, counts: Mapping[str, int | None]) -> list[
     """The rest of the host on a few lines."""
     plans = document["open_plans"]
     lines = [
-        f"PROOF     {proof_text(document['last_proof'])}",
+        f"PROOF     {proof_text(document['last_proof']).lstrip(_SIGNS)}",
         f"PLANS     {_count(counts.get('processed'))} done, "
         f"{_count(counts.get('executed_true'))} executed, "
         f"{_count(counts.get('exit_owner_denied'))} denied as not the exit owner, "

@@ -43,6 +43,11 @@ options:
     description: Address that answers with C(serverTime) in milliseconds.
     type: str
     required: true
+  packages:
+    description: Packages to look for. To ask apt takes seconds where nothing is to be done.
+    type: list
+    elements: str
+    default: []
 """
 
 RETURN = r"""
@@ -53,6 +58,10 @@ python:
 machine:
   description: Its architecture.
   type: str
+  returned: always
+installed:
+  description: Those of C(packages) that are installed.
+  type: list
   returned: always
 """
 
@@ -116,6 +125,13 @@ def python_version() -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
+def installed(packages: list[str]) -> list[str]:
+    command = ["dpkg-query", "--show", "--showformat=${Package} ${Status}\\n", *packages]
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    words = [line.partition(" ") for line in said.splitlines()]
+    return [name for name, _, status in words if status.endswith("ok installed")]
+
+
 def clock_fault(time_url: str) -> tuple[str, str]:
     """What is proven wrong with the clock, and why it could not be compared. One is empty."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -143,6 +159,7 @@ def main() -> None:
             "environment": {"type": "str", "choices": ["testnet", "mainnet"], "required": True},
             "confirm": {"type": "str", "default": ""},
             "time_url": {"type": "str", "required": True},
+            "packages": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
@@ -156,7 +173,12 @@ def main() -> None:
         module.warn(not_compared)
     if found:
         module.fail_json(msg="; ".join(found))
-    module.exit_json(changed=False, python=python_version(), machine=platform.machine())
+    module.exit_json(
+        changed=False,
+        python=python_version(),
+        machine=platform.machine(),
+        installed=installed(module.params["packages"]),
+    )
 
 
 if __name__ == "__main__":

@@ -92,6 +92,10 @@ def test_every_panel_of_the_dashboard_asks_what_prometheus_knows(stage: Stage) -
         for target in panel.get("targets", ())
     ]
     assert len(targets) > 10
+    stage.run("systemctl start quantum-exit-owner-watch.service")
+    until(
+        "two looks of the watch", lambda: stage.query("increase(quantum_watch_denials_total[1h])")
+    )
     empty = [
         expression
         for expression in targets

@@ -74,6 +74,10 @@ def test_the_old_password_is_refused_afterwards(stage: Stage) -> None:
     with pytest.raises(redis.AuthenticationError):
         old.ping()
     assert stage.bus("proof").ping()
+    for unit, file in (("quantum-alerts", "alerts.env"), ("quantum-metrics", "metrics.env")):
+        pid = stage.run(f"systemctl show --property=MainPID --value {unit}").text.strip()
+        environ = stage.run(f"tr '\\0' '\\n' </proc/{pid}/environ").text.splitlines()
+        assert f"REDIS_URL={stage.variables(file)['REDIS_URL']}" in environ, unit
 
 
 def test_a_producer_goes_on_with_its_old_password_until_the_overlap_ends(stage: Stage) -> None:

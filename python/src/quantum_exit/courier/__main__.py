@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from quantum_exit.courier import config
 from quantum_exit.courier.destinations import configured
+from quantum_exit.courier.emergency import Emergency
 from quantum_exit.courier.masking import Mask
 from quantum_exit.courier.service import Courier
 from quantum_exit.settings import run_service
@@ -35,7 +36,9 @@ def main(environ: Mapping[str, str]) -> int:
     while not stop.is_set():
         try:
             settings.state_directory.mkdir(mode=0o700, exist_ok=True)
-            courier = Courier(settings, configured(settings, mask), mask, notifier)
+            # Two sets: a connection belongs to one thread.
+            emergency = Emergency(configured(settings, mask))
+            courier = Courier(settings, configured(settings, mask), emergency, mask, notifier)
         except (OSError, sqlite3.Error) as error:
             # Alerts wait in their stream, whole, until there is a disk again.
             notifier.ready()

@@ -25,6 +25,8 @@ class CourierConfig:
 
     redis_url: str
     state_directory: Path
+    runtime_directory: Path | None
+    """In memory: where alerts are put down when the disk is full."""
     host: str
     window_s: float
     discord_url: str
@@ -61,6 +63,7 @@ def from_environ(environ: Mapping[str, str]) -> CourierConfig:
     config = CourierConfig(
         redis_url=redis_url(environ),
         state_directory=state_directory(environ),
+        runtime_directory=runtime_directory(environ),
         host=host,
         window_s=float(positive_number(environ, "ALERTS_WINDOW_S", _WINDOW_S)),
         discord_url=url("ALERTS_DISCORD_URL"),
@@ -94,6 +97,12 @@ def state_directory(environ: Mapping[str, str]) -> Path:
     if not given:
         raise ConfigError("ALERTS_STATE_DIRECTORY is missing: name a directory for the spool")
     return Path(given)
+
+
+def runtime_directory(environ: Mapping[str, str]) -> Path | None:
+    """The one that systemd names; none by hand."""
+    given = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    return Path(given) if given else None
 
 
 def _telegram(environ: Mapping[str, str], base: str) -> str:

@@ -25,11 +25,15 @@ def put(state_directory: Path, fields: Mapping[str, str]) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
     name = f"{time.time_ns():020d}-{os.getpid()}{_SUFFIX}"
     half = folder / f".{name}"
-    with half.open("w", encoding="utf-8") as file:
-        json.dump(dict(fields), file, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
-    half.rename(folder / name)
+    try:
+        with half.open("w", encoding="utf-8") as file:
+            json.dump(dict(fields), file, ensure_ascii=False)
+            file.flush()
+            os.fsync(file.fileno())
+        half.rename(folder / name)
+    except OSError:
+        half.unlink(missing_ok=True)
+        raise
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

@@ -18,7 +18,7 @@ from redis.retry import Retry
 from quantum_exit import keys
 from quantum_exit.alerts.model import AlertType, Severity, alert_fields
 from quantum_exit.courier import drop
-from quantum_exit.courier.config import state_directory
+from quantum_exit.courier.config import runtime_directory, state_directory
 from quantum_exit.settings import ConfigError, redis_url, run_service
 
 _PATIENCE_S: Final = 2.0
@@ -67,9 +67,21 @@ def tell(environ: Mapping[str, str], fields: Mapping[str, str]) -> str:
         client.xadd(keys.ALERTS, dict(fields.items()))
     except (redis.RedisError, OSError) as error:
         print(f"Redis did not take it ({type(error).__name__}): it goes to the courier directly")
-        drop.put(state_directory(environ), fields)
-        return "drop"
+        return _drop(environ, fields)
     return "stream"
+
+
+def _drop(environ: Mapping[str, str], fields: Mapping[str, str]) -> str:
+    """On the disk, or in memory when the disk is full: which may be why Redis is gone."""
+    in_memory = runtime_directory(environ)
+    try:
+        drop.put(state_directory(environ), fields)
+    except OSError:
+        if in_memory is None:
+            raise
+        drop.put(in_memory, fields)
+        return "drop in memory"
+    return "drop"
 
 
 def main(environ: Mapping[str, str], arguments: Sequence[str] | None = None) -> int:

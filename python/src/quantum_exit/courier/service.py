@@ -16,12 +16,13 @@ from redis.exceptions import RedisError
 from quantum_exit import keys
 from quantum_exit.alerts.model import AlertType, Severity, alert_fields
 from quantum_exit.bus.connection import connect
-from quantum_exit.bus.consumer import GroupReader
+from quantum_exit.bus.consumer import Entry, GroupReader
 from quantum_exit.bus.heartbeat import Heartbeat
 from quantum_exit.courier import drop
 from quantum_exit.courier.config import CourierConfig
 from quantum_exit.courier.delivery import Delivery
 from quantum_exit.courier.destinations import Destination
+from quantum_exit.courier.emergency import Emergency
 from quantum_exit.courier.masking import Mask
 from quantum_exit.courier.spool import DEADMAN, open_spool
 from quantum_exit.courier.taken import Taken, decode_fields, from_fields
@@ -33,6 +34,7 @@ SERVICE: Final = "alerts"
 SPOOL: Final = "spool.sqlite3"
 BATCH: Final = 100
 BLOCK_MS: Final = 500
+HELD_MOST: Final = 1000
 RECENT: Final = 50
 _BEAT_EVERY_S: Final = 1.0
 _FORGET_EVERY_S: Final = 3_600.0
@@ -48,12 +50,14 @@ class Courier:
         self,
         config: CourierConfig,
         destinations: list[Destination],
+        emergency: Emergency,
         mask: Mask,
         notifier: Notifier,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
+        self._emergency = emergency
         self._mask = mask
         self._notifier = notifier
         self._wall = wall
@@ -72,6 +76,8 @@ class Courier:
         self._heartbeat = Heartbeat(self._redis, SERVICE, wall())
         self._trouble: dict[str, str] = {}
         """What stands in the way, by where it stands: `redis`, `spool`."""
+        self._held: list[Entry] = []
+        """Read, and not on the disk yet, because it is full."""
         self._lost_said = 0
         self._due: dict[str, float] = {}
         self._published: Mapping[str, str] = {}
@@ -107,17 +113,23 @@ class Courier:
                 log.error("%s: %s", where, text)
             self._trouble[where] = text
             self._notifier.status(f"not ready: {where}: {text}")
-            self._reader.reset()  # what was read and not acknowledged comes again
+            if where == "redis":
+                self._reader.reset()  # what was read and not acknowledged comes again
+                self._held = []
             time.sleep(_RETRY_S)
 
     # taking
 
     def _take_from_stream(self) -> None:
-        entries = self._reader.read(count=BATCH, block_ms=BLOCK_MS)
+        entries = self._held
+        if len(entries) < HELD_MOST:
+            entries = entries + self._reader.read(count=BATCH, block_ms=BLOCK_MS)
         self._trouble.pop("redis", None)
         if entries:
+            self._held = entries  # until they lie on the disk
             now = self._wall()
             self._take([from_fields(decode_fields(e.fields), e.entry_id, now) for e in entries])
+            self._held = []
             ids = [entry.entry_id for entry in entries]
             self._redis.xack(keys.ALERTS, keys.GROUP_ALERTS, *ids)
         lost = self._reader.deleted_unread - self._lost_said
@@ -126,7 +138,8 @@ class Courier:
             self._lost_said += lost
 
     def _take_drops(self) -> None:
-        paths = drop.waiting(self._config.state_directory)
+        folders = (self._config.state_directory, self._config.runtime_directory)
+        paths = [path for folder in folders if folder for path in drop.waiting(folder)]
         if paths:
             now = self._wall()
             self._take([from_fields(fields, "", now) for fields in drop.read(paths)])
@@ -134,7 +147,12 @@ class Courier:
                 path.unlink(missing_ok=True)
 
     def _take(self, alerts: list[Taken]) -> None:
-        for alert in self._spool.take(alerts, self._config.window_s, self._wall()):
+        try:
+            new = self._spool.take(alerts, self._config.window_s, self._wall())
+        except sqlite3.Error:
+            self._emergency.cry(alerts)
+            raise
+        for alert in new:
             document = self._mask.value(alert.document(self._config.host))
             log.warning("alert %s", json.dumps(document, ensure_ascii=False, default=str))
         self._trouble.pop("spool", None)

@@ -29,6 +29,12 @@ ENV_FILES: Final[Mapping[str, str]] = {
 }
 """In the order of their restarts: whoever checks signatures before the one who signs."""
 
+COMPANIONS: Final[Mapping[str, str]] = {
+    "quantum-alerts.service": "alerts.env",
+    "quantum-metrics.service": "metrics.env",
+}
+"""Units that have a password of Redis too, after the services; they are ready once started."""
+
 READY_WITHIN_S: Final = 20.0
 PROVEN_WITHIN_S: Final = 15.0
 _PROOF_EVERY_S: Final = 2.0
@@ -110,6 +116,10 @@ class Host:
             if self._is_outdated(host.UNITS[name], file):
                 self._restart(name, before.not_ready.get(name))
                 restarted.append(host.UNITS[name])
+        for unit, file in COMPANIONS.items():
+            if self._is_outdated(unit, file):
+                self._start_anew(unit)
+                restarted.append(unit)
         return restarted
 
     def _refuse_half_released(self) -> None:
@@ -144,8 +154,7 @@ class Host:
         # Between two starts there is no process: the next one reads the file.
         return {} if isinstance(environ, Unknown) else environ
 
-    def _restart(self, name: str, was_not_ready: str | None) -> None:
-        unit = host.UNITS[name]
+    def _start_anew(self, unit: str) -> None:
         try:
             done = subprocess.run(  # noqa: S603 - a fixed program with the name of our unit
                 ["systemctl", "restart", unit],  # noqa: S607
@@ -158,6 +167,10 @@ class Host:
             raise RotationError(f"{unit} was not restarted: {type(error).__name__}") from None
         if done.returncode != 0:
             raise RotationError(f"{unit} did not start: see journalctl -u {unit}")
+
+    def _restart(self, name: str, was_not_ready: str | None) -> None:
+        unit = host.UNITS[name]
+        self._start_anew(unit)
         deadline = time.monotonic() + READY_WITHIN_S
         while True:
             why = self._why_not_ready(name)

@@ -67,7 +67,11 @@ def loaded() -> str:
 def as_loaded(rules: str) -> str:
     """The rules as the kernel would list them: tried in a network of their own. Raises if wrong."""
     script = f"nft --file - && nft --stateless list table {' '.join(TABLE)}"
-    return run("unshare", "--net", "sh", "-c", script, text=rules)
+    try:
+        return run("unshare", "--net", "sh", "-c", script, text=rules)
+    except FirewallError as error:
+        hint = "a host without nftables needs firewall_profile=off"
+        raise FirewallError(f"the rules cannot be loaded ({hint}): {error}") from None
 
 
 def ports_of_sshd() -> set[int]:

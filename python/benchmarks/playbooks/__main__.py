@@ -1,7 +1,7 @@
 """`python -m benchmarks.playbooks`: budgets of the playbooks, and the same work as a plain list.
 
-Boots two sandbox hosts of its own (as root; about four minutes) and removes them again. Wall
-times, start of Ansible included; the machine's load stands beside them.
+Boots two sandbox hosts of its own (as root) and removes them again. Wall times, start of Ansible
+included; the machine's load stands beside them.
 """
 
 from __future__ import annotations
@@ -40,10 +40,12 @@ class Table:
         budget = f"{budget_s:.0f} s" if budget_s else ""
         done = f"{ran.tasks:>6} {ran.changed:>8}" if ran.tasks else f"{'':>15}"
         late = budget_s is not None and ran.took_s > budget_s
-        load = f"{os.getloadavg()[0]:>5.1f}"
-        mark = "  OVER" if late else ""
-        print(f"{name:<34} {ran.took_s:>5.1f} s {budget:>7} {done} {load}{mark}", flush=True)
-        if late:
+        load = os.getloadavg()[0]
+        # Whoever shares the machine with others measures the others.
+        busy = load > 2 * (os.cpu_count() or 1)
+        mark = "  (others are at work here: not judged)" if busy else "  OVER" if late else ""
+        print(f"{name:<34} {ran.took_s:>5.1f} s {budget:>7} {done} {load:>5.1f}{mark}", flush=True)
+        if late and not busy:
             self.over.append(name)
 
 

@@ -16,6 +16,8 @@ from quantum_exit import keys
 from quantum_exit.alerts.model import AlertType, Severity, alert_fields
 from quantum_exit.brain.store import TRACKS
 from quantum_exit.brain.track import Track, dump_track
+from quantum_exit.exitctl.context import Context
+from quantum_exit.exitctl.top.reading import Reader
 from quantum_exit.exits.params import BUILT_IN
 from quantum_exit.exits.rules import begin
 from quantum_exit.values import PositionSide
@@ -306,3 +308,19 @@ def test_looking_asks_the_exchange_nothing(stack: Stack) -> None:
         terminal.wait_text("stop 58800 S")
         terminal.wait_text("BUY 0.01 at 60000: EXECUTED")
     assert json.loads(stack.exitctl("top", "--json").out)["error"] == ""
+
+
+def test_a_look_does_not_walk_over_all_keys(busy: Operator) -> None:
+    """There may be a hundred thousand done marks, and Redis does nothing else meanwhile."""
+    reader = Reader(Context(busy.environ, json_output=False))
+    assert reader.look().error == ""
+
+    def walks() -> int:
+        stats = busy.redis.info("commandstats")
+        return int(stats.get("cmdstat_scan", {"calls": 0})["calls"])
+
+    before = walks()
+    assert before > 0
+    for _ in range(3):
+        reader.look()
+    assert walks() == before

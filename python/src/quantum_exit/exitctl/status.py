@@ -37,6 +37,8 @@ GROUPS: Final = (
 )
 PROOF_LOG: Final = "/var/log/quantum/exitbrain_proof.log"
 _PROOF_LOG_TAIL: Final = 16_384
+_NAMED_KEYS: Final = "quantum:[dpr]*"
+"""Delegations, snapshots and holds in one walk, and not the done marks, which are the most."""
 
 Document = dict[str, Any]
 
@@ -80,11 +82,12 @@ class Rare:
 
 def read_rare(client: redis.Redis) -> Rare:
     """Raises redis.RedisError."""
+    found = scan(client, _NAMED_KEYS)
     return Rare(
         units=_units(),
-        symbols=frozenset(_names(client, keys.snapshot(""))),
-        holds=tuple(_names(client, keys.reconcile_hold(""))),
-        delegated=tuple(_names(client, keys.delegation(""))),
+        symbols=frozenset(_after(found, keys.snapshot(""))),
+        holds=tuple(_after(found, keys.reconcile_hold(""))),
+        delegated=tuple(_after(found, keys.delegation(""))),
         last_proof=last_proof(PROOF_LOG),
     )
 
@@ -160,8 +163,8 @@ def scan(client: redis.Redis, pattern: str) -> list[str]:
     return sorted(cast("Iterable[str]", client.scan_iter(match=pattern, count=1000)))
 
 
-def _names(client: redis.Redis, prefix: str) -> list[str]:
-    return [key.removeprefix(prefix) for key in scan(client, f"{prefix}*")]
+def _after(names: Iterable[str], prefix: str) -> list[str]:
+    return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
 
 
 def _positions(client: redis.Redis, known: frozenset[str], now_epoch: float) -> Document:
@@ -275,7 +278,7 @@ def manual_lane(client: redis.Redis) -> Document:
 
 
 def delegations(client: redis.Redis) -> list[Document]:
-    return _delegations(client, _names(client, keys.delegation("")))
+    return _delegations(client, _after(scan(client, keys.delegation("*")), keys.delegation("")))
 
 
 def _delegations(client: redis.Redis, sources: Iterable[str]) -> list[Document]:

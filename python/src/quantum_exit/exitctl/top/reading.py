@@ -15,6 +15,8 @@ from quantum_exit.exitctl import activity, status
 from quantum_exit.exitctl.context import CommandError, Context
 
 RARE_EVERY_S: Final = 5.0
+_RARE_SHARE: Final = 50
+"""The walk over all keys takes at most a fiftieth of the time, however many keys there are."""
 _GROWS: Final = frozenset({"age_s", "read_age_s", "open_for_s", "expired_for_s"})
 _SHRINKS: Final = frozenset({"left_s", "ttl_s"})
 
@@ -40,7 +42,8 @@ class Reader:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._client: redis.Redis | None = None
-        self._rare: tuple[float, status.Rare] | None = None
+        self._rare: status.Rare | None = None
+        self._rare_until = 0.0
         self._last = Seen()
 
     def look(self) -> Seen:
@@ -59,10 +62,12 @@ class Reader:
         if self._client is None:
             self._client = self._context.redis()
         client = self._client
-        now = time.monotonic()
-        if self._rare is None or now - self._rare[0] > RARE_EVERY_S:
-            self._rare = (now, status.read_rare(client))
-        document = status.collect(client, self._context.environ, self._rare[1])
+        began = time.monotonic()
+        if self._rare is None or began > self._rare_until:
+            self._rare = status.read_rare(client)
+            now = time.monotonic()
+            self._rare_until = now + max(RARE_EVERY_S, (now - began) * _RARE_SHARE)
+        document = status.collect(client, self._context.environ, self._rare)
         return Seen(time.time(), document, activity.collect(client))
 
 

@@ -117,6 +117,23 @@ def test_the_ledger_goes_on_from_what_it_holds_when_the_fill_is_written(world: W
     assert world.ledger("BTCUSDT")["position_amt"] == "4.6"
 
 
+def test_a_plan_is_judged_by_the_world_behind_the_one_before_it(empty_world: World) -> None:
+    """It was let in when nothing had been sent yet, and waited for its symbol."""
+    world = empty_world
+    world.start(INTENT_EXECUTOR_MAX_REPEATS="2")
+    world.exchange.set_latency(100)
+    plans = [world.opening() for _ in range(3)]
+    for plan in plans:
+        world.allow(plan)
+    pipe = world.redis.pipeline()
+    for plan in plans:
+        pipe.xadd(keys.APPLY_PLAN, plan)  # type: ignore[arg-type]
+    pipe.execute()
+    world.assert_settled([plan["plan_id"] for plan in plans])
+    ended = [world.result(plan["plan_id"])["error"] for plan in plans]
+    assert ended == ["", "", "limit_exceeded:max_repeats"]
+
+
 def test_with_the_older_protocol_of_redis(empty_world: World) -> None:
     """Where Redis answers lists for maps."""
     world = empty_world

@@ -186,3 +186,41 @@ def test_a_failed_write_leaves_every_old_file_and_no_new_one(
         "a.env": "old\n",
         "b.env": "old\n",
     }
+
+
+LIVE = {"EXIT_MODE": "EXIT_BRAIN_V3", "EXIT_EXECUTOR_MODE": "LIVE", "EXIT_LIVE_ROLLOUT_PCT": "100"}
+
+
+@pytest.mark.parametrize(
+    ("before", "arriving", "asked", "held"),
+    [
+        ({}, False, "", False),
+        ({}, True, "", True),
+        # Not by asking for it in the same breath, either.
+        ({}, True, "live", True),
+        ({"QUANTUM_HELD_SAFE": "true"}, False, "", True),
+        ({"QUANTUM_HELD_SAFE": "true"}, False, "shadow", True),
+        ({"QUANTUM_HELD_SAFE": "true"}, False, "live", False),
+    ],
+)
+def test_after_a_move_it_is_safe_until_live_is_asked_for(
+    derivation: Any, before: dict[str, str], arriving: bool, asked: str, held: bool
+) -> None:
+    variables = dict(LIVE)
+    derivation.hold_safe(variables, before, arriving, asked)
+    assert (variables["EXIT_EXECUTOR_MODE"] == "SHADOW") is held
+    assert (variables["EXIT_LIVE_ROLLOUT_PCT"] == "0") is held
+    assert ("QUANTUM_HELD_SAFE" in variables) is held
+
+
+def test_the_file_of_an_environment_says_who_the_service_is_there_and_no_more(
+    derivation: Any,
+) -> None:
+    variables = derived(derivation, exchange="trade", variables={"EXIT_MODE": "LEGACY"})
+    assert derivation.identity_in(variables, "testnet") == {
+        "QUANTUM_ENVIRONMENT": "testnet",
+        "BINANCE_TESTNET": "true",
+        "USE_BINANCE_TESTNET": "true",
+        "BINANCE_API_KEY": "trade-key",
+        "BINANCE_API_SECRET": "trade-secret",
+    }

@@ -3,27 +3,70 @@
 import http.server
 import importlib.util
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-LIBRARY = Path(__file__).resolve().parents[2] / "roles" / "preflight" / "library"
+from paper_exchange.testing import PaperExchange
+
+ROLE = Path(__file__).resolve().parents[2] / "roles" / "preflight"
+UTILS = ("quantum_envfile", "quantum_signed_read", "quantum_host_environment")
 Serve = Callable[[bytes], str]
 
 
-@pytest.fixture
-def preflight() -> Any:
-    path = LIBRARY / "quantum_preflight.py"
-    spec = importlib.util.spec_from_file_location("quantum_preflight", path)
+def load(name: str, path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def preflight(monkeypatch: pytest.MonkeyPatch) -> Any:
+    for name in UTILS:
+        full = f"ansible.module_utils.{name}"
+        module = load(full, ROLE / "module_utils" / f"{name}.py")
+        monkeypatch.setitem(sys.modules, full, module)
+    return load("quantum_preflight", ROLE / "library" / "quantum_preflight.py")
+
+
+@pytest.fixture(scope="module")
+def exchange() -> Iterator[PaperExchange]:
+    with PaperExchange() as running:
+        yield running
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> "Host":
+    return Host(tmp_path)
+
+
+class Host:
+    """The files of a host."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.journal = path / "journal.json"
+        self.files = (path, self.journal)
+
+    def write(self, name: str, **variables: str) -> None:
+        text = "".join(f"{key}={value}\n" for key, value in variables.items())
+        (self.path / name).write_text(text)
+
+    def deploy(self, environment: str, key: str, secret: str, url: str) -> None:
+        """As the credentials role leaves it."""
+        variables = {"BINANCE_TESTNET": str(environment == "testnet").lower()}
+        variables |= {"BINANCE_API_KEY": key, "BINANCE_API_SECRET": secret}
+        for name in ("exitbrain-v35", "position-state-brain", "intent-executor"):
+            self.write(f"{name}.env", **variables, BINANCE_BASE_URL=url)
 
 
 @pytest.fixture
@@ -88,7 +131,7 @@ def test_keys_of_the_other_environment_are_named_and_not_shown(
 ) -> None:
     name = f"BINANCE_{other.upper()}_API_KEY"
     (tmp_path / f"{environment}.env").write_text(f"{name}=canary\n")
-    faults = preflight.environment_faults(environment, "", tmp_path)
+    faults = preflight.environment_faults(environment, "", tmp_path, tmp_path / "none")
     assert len(faults) == 1
     assert name in faults[0]
     assert "canary" not in faults[0]
@@ -109,8 +152,121 @@ def test_a_host_moves_to_another_exchange_only_when_told_so(
     preflight: Any, tmp_path: Path, line: str, environment: str, confirm: str, refused: bool
 ) -> None:
     (tmp_path / "exitbrain-v35.env").write_text(f"{line}\nUSE_BINANCE_TESTNET=true\n")
-    assert bool(preflight.environment_faults(environment, confirm, tmp_path)) is refused
+    assert refused is bool(
+        preflight.environment_faults(environment, confirm, tmp_path, tmp_path / "none")
+    )
 
 
 def test_a_bare_host_has_no_environment(preflight: Any, tmp_path: Path) -> None:
-    assert preflight.environment_faults("mainnet", "", tmp_path) == []
+    assert preflight.environment_faults("mainnet", "", tmp_path, tmp_path / "none") == []
+
+
+def test_a_word_for_another_environment_is_refused(preflight: Any, host: Host) -> None:
+    (fault,) = preflight.environment_faults("testnet", "mainnet", *host.files)
+    assert "confirm=mainnet was given, but this inventory is for testnet" in fault
+
+
+def test_a_move_that_was_cut_off_is_still_a_move(preflight: Any, host: Host) -> None:
+    """Its files speak of the new environment already; the account is the one that was left."""
+    host.deploy("mainnet", "key", "secret", "http://127.0.0.1:1")
+    host.journal.write_text('{"left": "testnet", "target": "mainnet"}')
+    assert preflight.environment_faults("mainnet", "", *host.files)
+    assert preflight.is_switching("mainnet", *host.files)
+    assert preflight.is_switching("testnet", *host.files)
+
+
+def findings(
+    preflight: Any, host: Host, url: str, given: dict[str, str] | None = None
+) -> tuple[list[str], list[str]]:
+    found: tuple[list[str], list[str]]
+    found = preflight.key_findings("mainnet", url, given or {}, *host.files)
+    told = "".join(found[0] + found[1])
+    assert "canary" not in told
+    return found
+
+
+def test_keys_that_the_exchange_accepts_pass(
+    preflight: Any, host: Host, exchange: PaperExchange
+) -> None:
+    host.write(
+        "mainnet.env",
+        BINANCE_MAINNET_API_KEY=exchange.api_key,
+        BINANCE_MAINNET_SECRET_KEY=exchange.secret_key,
+    )
+    assert findings(preflight, host, exchange.base_url) == ([], [])
+
+
+@pytest.mark.parametrize("wrong", ["key", "secret"])
+def test_keys_of_another_exchange_are_refused(
+    preflight: Any, host: Host, exchange: PaperExchange, wrong: str
+) -> None:
+    key = "canary" if wrong == "key" else exchange.api_key
+    given = {"API_KEY": key, "SECRET_KEY": "canary"}
+    faults, warnings = findings(preflight, host, exchange.base_url, given)
+    assert len(faults) == 1
+    assert "the trading key of mainnet is refused" in faults[0]
+    assert warnings == []
+
+
+def test_a_dead_key_that_the_host_runs_with_does_not_stop_a_deployment(
+    preflight: Any, host: Host, exchange: PaperExchange
+) -> None:
+    host.write("mainnet.env", BINANCE_MAINNET_API_KEY="canary", BINANCE_MAINNET_SECRET_KEY="canary")
+    host.deploy("mainnet", "canary", "canary", exchange.base_url)
+    faults, (warning,) = findings(preflight, host, exchange.base_url)
+    assert faults == []
+    assert "Rotate it" in warning
+
+
+def test_a_key_that_is_also_the_other_environments_is_never_sent(
+    preflight: Any, host: Host
+) -> None:
+    host.write("testnet.env", BINANCE_TESTNET_API_KEY="canary", BINANCE_TESTNET_SECRET_KEY="other")
+    given = {"API_KEY": "canary", "SECRET_KEY": "canary"}
+    (fault,), _ = findings(preflight, host, "http://127.0.0.1:1", given)
+    assert "is also in" in fault
+    assert "testnet.env" in fault
+
+
+@pytest.mark.parametrize("address", ["http://192.0.2.1:1", "https://127.0.0.1:1"])
+def test_keys_that_could_not_be_proven_refuse_a_move_alone(
+    preflight: Any, host: Host, address: str
+) -> None:
+    given = {"API_KEY": "canary", "SECRET_KEY": "canary"}
+    assert findings(preflight, host, address, given)[0] == []
+    host.deploy("testnet", "other", "other", address)
+    (fault,), _ = findings(preflight, host, address, given)
+    assert "was not proven" in fault
+
+
+def leaving(preflight: Any, host: Host, *asked: str) -> list[str]:
+    found: list[str] = preflight.leaving_faults("mainnet", *asked, *host.files)
+    return found
+
+
+def test_a_host_leaves_an_account_only_when_it_is_flat(
+    preflight: Any, host: Host, exchange: PaperExchange
+) -> None:
+    host.deploy("testnet", exchange.api_key, exchange.secret_key, exchange.base_url)
+    assert leaving(preflight, host, "", "") == []
+    exchange.set_position("BTCUSDT", "0.5")
+    try:
+        (fault,) = leaving(preflight, host, "", "")
+        assert "BTCUSDT 0.5" in fault
+        assert leaving(preflight, host, "", "leave") == []
+        assert preflight.leaving_faults("testnet", "", "", *host.files) == []
+    finally:
+        exchange.set_position("BTCUSDT", 0)
+
+
+def test_an_account_that_cannot_be_seen_is_not_flat(preflight: Any, host: Host) -> None:
+    host.deploy("testnet", "key", "secret", "http://127.0.0.1:1")
+    (fault,) = leaving(preflight, host, "", "")
+    assert "could not be read" in fault
+    assert "positions=leave" in fault
+
+
+def test_nobody_arrives_live(preflight: Any, host: Host) -> None:
+    host.deploy("testnet", "key", "secret", "http://127.0.0.1:1")
+    (fault,) = leaving(preflight, host, "live", "leave")
+    assert "SHADOW" in fault

@@ -88,5 +88,15 @@ def test_a_misspelt_variable_is_refused_with_the_nearest_name(given: str, neares
     assert nearest in line
 
 
+@pytest.mark.parametrize(
+    ("given", "nearest"),
+    [("comfirm", "confirm"), ("expct", "expect"), ("position", "positions")],
+)
+def test_a_misspelt_word_of_the_playbooks_is_refused(given: str, nearest: str) -> None:
+    assert unknown(nearest) == []
+    (line,) = unknown(given)
+    assert nearest in line
+
+
 def test_all_roles_are_known_to_the_check() -> None:
     assert set(plugin().known_variables(ROLES)) == set(ROLE_NAMES)

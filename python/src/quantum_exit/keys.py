@@ -78,6 +78,10 @@ BRAIN_ENV_KILL: Final = "quantum:exitbrain:env_kill"
 EXECUTOR_OPEN: Final = "quantum:executor:open"
 """Hash of open grants: intentions written before a send and not settled yet."""
 
+ENVIRONMENT: Final = "quantum:environment"
+"""Hash, once a host has moved from one environment to the other: `name` of the one whose account
+the state here belongs to, `since_epoch`, and `results_after`, the last result of the other."""
+
 SNAPSHOT_STATE: Final = "quantum:permits:snapshot_state"
 """Hash: when P3.3 last read the exchange (`ts_epoch`) and which symbols had a position
 (`symbols`, JSON list). It tells "no position" from "never observed"."""

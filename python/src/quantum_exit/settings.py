@@ -105,6 +105,18 @@ def base_url(environ: Mapping[str, str], *, testnet: bool) -> str:
         raise ConfigError(f"BINANCE_BASE_URL: {error}") from None
 
 
+def check_environment(environ: Mapping[str, str]) -> None:
+    """A drop-in that chooses another environment than the unit's own file was deployed for, by
+    hand or by a switch that was cut off, carries nobody and no mode to another account."""
+    chosen = environ.get("QUANTUM_ENVIRONMENT", "").strip()
+    deployed = environ.get("QUANTUM_DEPLOYED_FOR", "").strip()
+    if chosen and deployed and chosen != deployed:
+        raise ConfigError(
+            f"QUANTUM_ENVIRONMENT is {chosen}, but QUANTUM_DEPLOYED_FOR is {deployed}: "
+            f"switch with ansible/site.yml -i inventories/{chosen} -e confirm={chosen}"
+        )
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class ExchangeSettings:
     """Where the exchange is and how to sign. `repr` hides the credentials."""
@@ -120,6 +132,7 @@ class ExchangeSettings:
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> ExchangeSettings:
         mend = "put the key pair of the environment into it and restart"
+        check_environment(environ)
         testnet = is_testnet(environ)
         return cls(
             api_key=required(environ, "BINANCE_API_KEY", mend),

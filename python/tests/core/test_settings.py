@@ -97,6 +97,17 @@ def test_the_two_flags_must_agree() -> None:
     assert "BINANCE_TESTNET" in complaint(BINANCE_TESTNET=None, USE_BINANCE_TESTNET=None)
 
 
+@pytest.mark.parametrize("chosen", ["mainnet", "testnet"])
+def test_a_choice_that_the_file_was_not_deployed_for_is_refused(chosen: str) -> None:
+    other = "mainnet" if chosen == "testnet" else "testnet"
+    told = complaint(QUANTUM_ENVIRONMENT=chosen, QUANTUM_DEPLOYED_FOR=other)
+    assert "QUANTUM_ENVIRONMENT" in told
+    assert f"confirm={chosen}" in told
+    for agreed in ({"QUANTUM_ENVIRONMENT": chosen}, {"QUANTUM_DEPLOYED_FOR": chosen}):
+        from_environ({**GOOD, **agreed})
+    from_environ({**GOOD, "QUANTUM_ENVIRONMENT": chosen, "QUANTUM_DEPLOYED_FOR": chosen})
+
+
 def test_plain_http_only_to_loopback_or_a_sandbox_host() -> None:
     url = "http://10.77.12.2:8080"
     assert "BINANCE_BASE_URL" in complaint(BINANCE_BASE_URL=url)

@@ -165,6 +165,12 @@ def test_a_result_that_the_exchange_does_not_know_fails(stack: Stack) -> None:
     done = stack.exitctl("proof", "exitbrain", "--json")
     assert done.code == 1, done
     assert red(stack) == {"history"}
+    # After a move to another environment it is in the books of the one that was left.
+    last = stack.redis.xrevrange(keys.APPLY_RESULT, count=1)[0][0]
+    stack.redis.hset(keys.ENVIRONMENT, "results_after", last)
+    assert red(stack) == set()
+    stack.redis.xadd(keys.APPLY_RESULT, dict(invented.items()))
+    assert red(stack) == {"history"}
 
 
 def test_a_killed_host_passes_when_killed_is_expected(stack: Stack) -> None:

@@ -10,11 +10,14 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.quantum_derivation import (
+    DEPLOYED_FOR,
     DerivationError,
     as_text,
     check_flags,
     derive,
     exchange_pairs,
+    hold_safe,
+    identity_in,
     keep_control_token,
     keep_kill_switch,
     kill_switch_active,
@@ -23,6 +26,12 @@ from ansible.module_utils.quantum_derivation import (
     text_of,
 )
 from ansible.module_utils.quantum_envfile import EnvFileError, parse, render
+from ansible.module_utils.quantum_host_environment import (
+    ENVIRONMENTS,
+    env_name,
+    environment_in,
+    other_than,
+)
 from ansible.module_utils.quantum_private_files import (
     exclusive,
     is_private,
@@ -48,6 +57,11 @@ description:
   - An active kill switch in a derived file stays active. If the running brain was started with
     it on and the file has been edited to off, nothing is done. Restarting the brain is up to
     the person who edited.
+  - A host that has been deployed for both environments has a file of each for every unit, with
+    its keys there, beside the unit's own file. The one of the environment that is left is made
+    of what the units ran with. Which one counts is chosen by drop-ins.
+  - On a host that comes from the other environment the mode is SHADOW, whatever the variables
+    say, until a deployment is told C(-e expect=live).
 options:
   directory:
     description: Directory of the files, readable by root alone.
@@ -96,6 +110,14 @@ options:
         left out.
     type: dict
     default: {}
+  units:
+    description: The units that read a file, by the file's name. These get files of an environment.
+    type: dict
+    default: {}
+  asked:
+    description: What the host shall be afterwards, C(live) or C(shadow); empty if nobody said.
+    type: str
+    default: ""
   brain:
     description: The file that carries the kill switch, and the unit that is started with it.
     type: dict
@@ -106,6 +128,11 @@ RETURN = r"""
 files:
   description: Names of the files that were, or in check mode would be, replaced.
   type: list
+  returned: always
+chosen:
+  description: >-
+    By unit, its own file and that of its environment. Empty on a host that knows one environment.
+  type: dict
   returned: always
 """
 
@@ -137,6 +164,7 @@ class Deployment:
         self.texts: dict[str, str] = {}
         self._seen: dict[Path, str | None] = {}
         self.diff: list[dict[str, str]] = []
+        self.chosen: dict[str, list[str]] = {}
         self.warnings: list[str] = []
 
     def plan(self) -> None:
@@ -151,6 +179,7 @@ class Deployment:
         signing = self._signing()
         passwords = self._passwords()
         network = network_variables(self._testnet, self._parameters["base_url"])
+        arriving, several = self._environments()
         for name, service in self._parameters["files"].items():
             path = self._directory / f"{name}.env"
             before = self._derived(path)
@@ -167,11 +196,41 @@ class Deployment:
                 keep_control_token(after, before or {})
             if name == self._parameters["brain"]["file"]:
                 self._refuse_half_released(before or {})
+                hold_safe(after, before or {}, arriving, self._parameters["asked"])
+            if several and name in self._parameters["units"]:
+                after[DEPLOYED_FOR] = self._environment
+                self._side_by_side(name, before or {}, after, arriving)
             self._replace(path, before, after, text_of(after, str(self._source_path)))
 
     @property
+    def _environment(self) -> str:
+        return self._parameters["environment"]
+
+    @property
     def _testnet(self) -> bool:
-        return self._parameters["environment"] == "testnet"
+        return self._environment == "testnet"
+
+    def _environments(self) -> tuple[bool, bool]:
+        """Whether the host comes from the other environment, and whether it knows both."""
+        brain = self._directory / f"{self._parameters['brain']['file']}.env"
+        arriving = environment_in(self._derived(brain) or {}) == other_than(self._environment)
+        names = (env_name(file, e) for file in self._parameters["units"] for e in ENVIRONMENTS)
+        return arriving, arriving or any((self._directory / name).exists() for name in names)
+
+    def _side_by_side(
+        self, file: str, before: dict[str, str], after: dict[str, str], arriving: bool
+    ) -> None:
+        """The file of the environment that is chosen and, if it is left just now, of the other."""
+        texts = {self._environment: identity_in(after, self._environment)}
+        if arriving and before:
+            other = other_than(self._environment)
+            texts[other] = identity_in(before, other)
+        for environment, variables in texts.items():
+            path = self._directory / env_name(file, environment)
+            told = f"{self._directory}/{environment}.env"
+            self._replace(path, self._derived(path), variables, text_of(variables, told))
+        chosen = [f"{file}.env", env_name(file, self._environment)]
+        self.chosen.update(dict.fromkeys(self._parameters["units"][file], chosen))
 
     def check_nobody_edited(self) -> None:
         """Raise if a file is not the one that was read: an edit must not get lost."""
@@ -323,6 +382,8 @@ def main() -> None:
             "files": {"type": "dict", "required": True},
             "extra": {"type": "dict", "default": {}},
             "secrets": {"type": "dict", "default": {}, "no_log": True},
+            "units": {"type": "dict", "default": {}},
+            "asked": {"type": "str", "default": ""},
             "brain": {"type": "dict", "required": True},
         },
         supports_check_mode=True,
@@ -352,7 +413,9 @@ def main() -> None:
     for warning in deployment.warnings:
         module.warn(warning)
     changed = sorted([*deployment.texts, *(path.name for path in loose)])
-    module.exit_json(changed=bool(changed), files=changed, diff=deployment.diff)
+    module.exit_json(
+        changed=bool(changed), files=changed, chosen=deployment.chosen, diff=deployment.diff
+    )
 
 
 if __name__ == "__main__":

@@ -14,6 +14,20 @@ KILL_SWITCH = "EXIT_EXECUTOR_KILL_SWITCH"
 KILL_SWITCH_OFF = frozenset({"false", "0", "no", "off", "disabled"})
 CONTROL_TOKEN = "PAPER_EXCHANGE_CONTROL_TOKEN"  # noqa: S105 - the name of a variable
 _FLAGS = ("BINANCE_TESTNET", "USE_BINANCE_TESTNET")
+# Who a service is to the exchange: these come from one file, as a whole.
+IDENTITY = (*_FLAGS, "BINANCE_BASE_URL", "BINANCE_API_KEY", "BINANCE_API_SECRET")
+# In a service's own file, and in that of its environment. A process in which they differ ends.
+DEPLOYED_FOR, ENVIRONMENT = "QUANTUM_DEPLOYED_FOR", "QUANTUM_ENVIRONMENT"
+# The brain's file, from a switch of the environment until somebody asks for LIVE.
+HELD_SAFE = "QUANTUM_HELD_SAFE"
+SAFE_MODE = {
+    "EXIT_BRAIN_V35_ENABLED": "false",
+    "EXIT_MODE": "LEGACY",
+    "EXIT_EXECUTOR_MODE": "SHADOW",
+    "EXIT_BRAIN_V3_LIVE_ROLLOUT": "DISABLED",
+    "EXIT_LIVE_ROLLOUT_PCT": "0",
+    HELD_SAFE: "true",
+}
 _COMMENT = """\
 Derived by the credentials role from {source} and the role's variables.
 The next deployment overwrites changes, except an active kill switch."""
@@ -118,6 +132,20 @@ def keep_kill_switch(variables: dict[str, str], before: Mapping[str, str]) -> No
     """An active kill switch stays exactly as it was written."""
     if kill_switch_active(before):
         variables[KILL_SWITCH] = before[KILL_SWITCH]
+
+
+def identity_in(variables: Mapping[str, str], environment: str) -> dict[str, str]:
+    """What stands in the file of a service's environment: which one, and who it is there."""
+    told = {name: variables[name] for name in IDENTITY if name in variables}
+    return {ENVIRONMENT: environment, **told}
+
+
+def hold_safe(
+    variables: dict[str, str], before: Mapping[str, str], arriving: bool, asked: str
+) -> None:
+    """LIVE was released for the account that was left. For another one it is released anew."""
+    if arriving or (before.get(HELD_SAFE) == "true" and asked != "live"):
+        variables.update(SAFE_MODE)
 
 
 def keep_control_token(variables: dict[str, str], before: Mapping[str, str]) -> None:

@@ -11,6 +11,9 @@ from ansible.plugins.action import ActionBase
 
 # How alike a name must be to be taken for a misspelling of one that exists.
 ALIKE = 0.9
+# What the playbooks themselves take with -e. Short words: nearly the same is less alike.
+WORDS = frozenset({"confirm", "expect", "positions"})
+WORDS_ALIKE = 0.8
 ROLES = Path(__file__).resolve().parents[2]
 
 
@@ -29,10 +32,11 @@ def unknown_variables(given: Iterable[str], known: dict[str, set[str]]) -> list[
     names = {name for options in known.values() for name in options}
     lines = []
     for name in sorted(given):
-        if name in names or name.startswith(("_", "ansible_")):
+        if name in names | WORDS or name.startswith(("_", "ansible_")):
             continue
         ours = any(name.startswith(f"{role}_") for role in known)
         near = difflib.get_close_matches(name, names, n=1, cutoff=0 if ours else ALIKE)
+        near = near or difflib.get_close_matches(name, WORDS, n=1, cutoff=WORDS_ALIKE)
         if near:
             lines.append(f"{name} is no variable of any role; the nearest is {near[0]}")
     return lines

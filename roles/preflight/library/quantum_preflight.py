@@ -14,6 +14,26 @@ import urllib.request
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.quantum_host_environment import (
+    JOURNAL,
+    READER,
+    SECRETS,
+    TRADER,
+    UnreadableError,
+    deployed_for,
+    is_switching,
+    other_than,
+    pair_of,
+    reader_of,
+    source_pairs,
+    variables,
+)
+from ansible.module_utils.quantum_signed_read import (
+    ReadError,
+    RejectedError,
+    exchange_url,
+    open_positions,
+)
 
 DOCUMENTATION = r"""
 module: quantum_preflight
@@ -21,6 +41,10 @@ short_description: Refuse a host on which a deployment could not be finished
 description:
   - Reads files of the host, and asks the exchange for its time. Names everything that is wrong
     at once. An exchange that cannot be reached is a warning, not a fault.
+  - Proves the keys that the deployment would take by a signed read of the exchange they are for.
+    A key that the exchange refuses is a fault, unless the host runs with it already.
+  - A host that is to move to the other environment must be told so, must be flat on the one it
+    leaves, and its new keys must be accepted. There, what cannot be seen is a fault.
 options:
   supported:
     description: Versions of each system, by its ID in C(/etc/os-release).
@@ -39,6 +63,31 @@ options:
     description: The environment, repeated, to move a host to it that was deployed for the other.
     type: str
     default: ""
+  positions:
+    description: C(leave) moves a host that has, or may have, positions on the one it leaves.
+    type: str
+    choices: ["", leave]
+    default: ""
+  expect:
+    description: What was asked for with C(-e expect).
+    type: str
+    default: ""
+  base_url:
+    description: Where the exchange is. Empty takes the address that belongs to the environment.
+    type: str
+    default: ""
+  api_key:
+    description: Key that a host without a source of truth would be given.
+    type: str
+  api_secret:
+    description: Secret that a host without a source of truth would be given.
+    type: str
+  read_api_key:
+    description: Key of the pair that may only read.
+    type: str
+  read_api_secret:
+    description: Secret of the pair that may only read.
+    type: str
   time_url:
     description: Address that answers with C(serverTime) in milliseconds.
     type: str
@@ -63,13 +112,21 @@ installed:
   description: Those of C(packages) that are installed.
   type: list
   returned: always
+switching:
+  description: Whether the deployment moves the host to the other environment.
+  type: bool
+  returned: success
 """
 
 MACHINES = ("x86_64", "aarch64")
-SECRETS = Path("/etc/quantum")
-BRAIN_ENV = "exitbrain-v35.env"
 CLOCK_AT_MOST_MS = 1000
 TIME_TIMEOUT_S = 3
+SOURCE_NAMES = {
+    "API_KEY": "api_key",
+    "SECRET_KEY": "api_secret",
+    "READ_API_KEY": "read_api_key",
+    "READ_SECRET_KEY": "read_api_secret",
+}
 
 
 def faults(supported: dict, min_free_mb: int) -> list[str]:
@@ -99,23 +156,93 @@ def lines_of(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
 
 
-def environment_faults(environment: str, confirm: str, secrets: Path = SECRETS) -> list[str]:
+def environment_faults(
+    environment: str, confirm: str, secrets: Path = SECRETS, journal: Path = JOURNAL
+) -> list[str]:
     """What speaks of the other exchange. Names of variables only, never values."""
-    other = "mainnet" if environment == "testnet" else "testnet"
+    other = other_than(environment)
     found = []
     source = secrets / f"{environment}.env"
     foreign = re.compile(rf"\s*(BINANCE_{other.upper()}_[A-Z_]*KEY)\s*=")
     names = [match[1] for line in lines_of(source) if (match := foreign.match(line))]
     if names:
         found.append(f"{source} holds keys of {other}: {', '.join(names)}")
-    told = [line for line in lines_of(secrets / BRAIN_ENV) if line.startswith("BINANCE_TESTNET=")]
-    if told and confirm != environment:
-        testnet = told[-1].partition("=")[2].strip().strip("\"'").lower() == "true"
-        if testnet != (environment == "testnet"):
-            found.append(
-                f"it was deployed for {other}: positions there would be left alone. If that is "
-                f"wanted, close them and say -e confirm={environment}"
-            )
+    if confirm and confirm != environment:
+        found.append(f"confirm={confirm} was given, but this inventory is for {environment}")
+    elif not confirm and deployed_for(secrets, journal) == other:
+        found.append(
+            f"it was deployed for {other}: positions there would be left alone. If that is "
+            f"wanted, close them and say -e confirm={environment}"
+        )
+    return found
+
+
+def key_findings(
+    environment: str,
+    base_url: str,
+    given: dict[str, str],
+    secrets: Path = SECRETS,
+    journal: Path = JOURNAL,
+) -> tuple[list[str], list[str]]:
+    """What is wrong with the keys that would be taken, and what is only to be warned of."""
+    faults, warnings = [], []
+    url, switching = (
+        exchange_url(base_url, environment),
+        is_switching(environment, secrets, journal),
+    )
+    runs_with = () if switching else (variables(secrets / TRADER), variables(secrets / READER))
+    known = [pair_of(found) for found in runs_with]
+    theirs = source_pairs(other_than(environment), {}, secrets)
+    for kind, pair in source_pairs(environment, given, secrets).items():
+        told = f"the {kind} key of {environment}"
+        if pair[0] in [key for key, _ in theirs.values()]:
+            faults.append(f"{told} is also in {secrets / f'{other_than(environment)}.env'}")
+            continue
+        try:
+            open_positions(url, *pair)
+        except RejectedError as error:
+            if pair in known:
+                warnings.append(f"{told}, which it runs with, is refused: {error}. Rotate it")
+            else:
+                faults.append(
+                    f"{told} is refused: {error}. Is it a key of {other_than(environment)}?"
+                )
+        except ReadError as error:
+            unproven = f"{told} was not proven: {error}"
+            if switching:
+                faults.append(unproven)
+            elif "//127.0.0.1:" not in url:
+                warnings.append(unproven)
+    return faults, warnings
+
+
+def leaving_faults(
+    environment: str,
+    expect: str,
+    positions: str,
+    secrets: Path = SECRETS,
+    journal: Path = JOURNAL,
+) -> list[str]:
+    """What stands against moving a host that was told to move."""
+    if not is_switching(environment, secrets, journal):
+        return []
+    found = []
+    if expect == "live":
+        found.append(
+            f"a host arrives on {environment} in SHADOW with its kill switch on: without "
+            "-e expect=live, and once more with it when you have looked"
+        )
+    left = deployed_for(secrets, journal)
+    if left == environment or positions == "leave":
+        return found
+    leave = "close them, or leave them alone with -e positions=leave"
+    try:
+        held = open_positions(*reader_of(left, secrets))
+    except ReadError as error:
+        return [*found, f"its positions on {left} could not be read: {error}; {leave}"]
+    if held:
+        told = ", ".join(f"{symbol} {amount}" for symbol, amount in sorted(held.items()))
+        found.append(f"it has positions on {left}: {told}; {leave}")
     return found
 
 
@@ -152,32 +279,52 @@ def clock_fault(time_url: str) -> tuple[str, str]:
 
 
 def main() -> None:
+    keys = ("api_key", "api_secret", "read_api_key", "read_api_secret")
     module = AnsibleModule(
         argument_spec={
             "supported": {"type": "dict", "required": True},
             "min_free_mb": {"type": "int", "required": True},
             "environment": {"type": "str", "choices": ["testnet", "mainnet"], "required": True},
             "confirm": {"type": "str", "default": ""},
+            "positions": {"type": "str", "choices": ["", "leave"], "default": ""},
+            "expect": {"type": "str", "default": ""},
+            "base_url": {"type": "str", "default": ""},
             "time_url": {"type": "str", "required": True},
             "packages": {"type": "list", "elements": "str", "default": []},
+            **{name: {"type": "str", "no_log": True} for name in keys},
         },
         supports_check_mode=True,
     )
-    found = faults(module.params["supported"], module.params["min_free_mb"])
-    found += environment_faults(module.params["environment"], module.params["confirm"])
-    clock, not_compared = clock_fault(module.params["time_url"])
+    asked = module.params
+    found = faults(asked["supported"], asked["min_free_mb"])
+    clock, not_compared = clock_fault(asked["time_url"])
     if clock:
         found.append(clock)
     # A sandbox that was never deployed has no exchange yet.
-    if not_compared and "//127.0.0.1:" not in module.params["time_url"]:
+    if not_compared and "//127.0.0.1:" not in asked["time_url"]:
         module.warn(not_compared)
+    switching = False
+    try:
+        environment = asked["environment"]
+        told = environment_faults(environment, asked["confirm"])
+        switching = is_switching(environment)
+        if not told:  # else it is not known whose keys these are
+            given = {name: asked[word] or "" for name, word in SOURCE_NAMES.items()}
+            told, warnings = key_findings(environment, asked["base_url"], given)
+            told += leaving_faults(environment, asked["expect"], asked["positions"])
+            for warning in warnings:
+                module.warn(warning)
+        found += told
+    except UnreadableError as error:
+        found.append(str(error))
     if found:
         module.fail_json(msg="; ".join(found))
     module.exit_json(
         changed=False,
+        switching=switching,
         python=python_version(),
         machine=platform.machine(),
-        installed=installed(module.params["packages"]),
+        installed=installed(asked["packages"]),
     )
 
 

@@ -86,7 +86,13 @@ SOURCES = ("testnet.env", "mainnet.env", "redis.env", "signing.env")
 MADE_HERE = ("redis.env", "signing.env")
 PASSWORDS = MADE_HERE[0]
 UNIT_DIRECTORY = Path("/etc/systemd/system")
-UNITS = ("quantum-*.service", "quantum-*.timer", "exitbrain-proof.*", "quantum-*.d/*.conf")
+UNITS = (
+    "quantum-*.service",
+    "quantum-*.timer",
+    "exitbrain-proof.*",
+    "quantum-*.d/*.conf",
+    "exitbrain-proof.*.d/*.conf",
+)
 REDIS = (
     Path("/etc/redis/quantum.conf"),
     Path("/etc/redis/quantum.acl"),

@@ -33,7 +33,7 @@ options:
     type: str
     default: ""
   env_file:
-    description: The env file that the unit reads.
+    description: The env file that the unit reads, if systemd does not know better.
     type: path
     required: true
   root:
@@ -107,11 +107,27 @@ def unit_fingerprint(name: str) -> str:
     return next((line.removeprefix(marker) for line in lines if line.startswith(marker)), "")
 
 
+def env_files(name: str, otherwise: str) -> list[str]:
+    """What systemd reads for the unit, in its order: drop-ins may have named more than one."""
+    command = ["systemctl", "show", "--property=EnvironmentFiles", name]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    words = (line.partition("=")[2].rpartition(" (")[0] for line in done.stdout.splitlines())
+    return [word for word in words if word] or [otherwise]
+
+
+def variables_on_disk(name: str, otherwise: str) -> dict[str, str]:
+    """Of two assignments of a variable the later file's counts."""
+    found: dict[str, str] = {}
+    for path in env_files(name, otherwise):
+        found.update(parse(Path(path).read_text(encoding="utf-8")))
+    return found
+
+
 def differences(pid: str, parameters: dict) -> list[str]:
     """What the running process has that the disk has not, and the other way round."""
     root = Path(parameters["root"])
     running = process_environment(pid)
-    on_disk = parse(Path(parameters["env_file"]).read_text(encoding="utf-8"))
+    on_disk = variables_on_disk(parameters["name"], parameters["env_file"])
     reasons = []
     current = os.path.basename(os.path.realpath(root / "current"))
     started_from = process_release(pid, root)

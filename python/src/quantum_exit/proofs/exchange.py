@@ -140,10 +140,13 @@ class ExecutedResult:
 
 
 def last_executed(client: redis.Redis) -> ExecutedResult | None:
-    """From the newest entries backwards; None when nothing was executed lately."""
+    """From the newest entries backwards; None when nothing was executed lately. What was
+    executed before the host moved to another environment is in that one's books."""
+    begin = observe.read_hash(client, keys.ENVIRONMENT).get("results_after")
+    first = f"({begin}" if begin else "-"
     end, looked_at = "+", 0
     while looked_at < _LOOK_BACK:
-        page = cast("list[Any]", client.xrevrange(keys.APPLY_RESULT, max=end, count=_PAGE))
+        page = cast("list[Any]", client.xrevrange(keys.APPLY_RESULT, end, first, _PAGE))
         for _, fields in page:
             found = _executed(fields)
             if found:

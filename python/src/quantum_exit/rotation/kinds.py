@@ -78,6 +78,11 @@ class EnvFiles:
         names = sorted(path.name for path in self.directory.glob("*.env"))
         return {name: self.text(name) for name in names if name not in sources}
 
+    def _is_traders(self, name: str) -> bool:
+        """The executor's own file, or the one it has beside it for this environment."""
+        of_environment = f"{TRADER.removesuffix('.env')}-{self.source_name}"
+        return name in (TRADER, of_environment)
+
     # Exchange keys
 
     def keys_in_use(self) -> Keys:
@@ -87,7 +92,7 @@ class EnvFiles:
             (
                 found
                 for name, text in self.derived().items()
-                if name != TRADER and self._is_ours(found := variables(text, name))
+                if not self._is_traders(name) and self._is_ours(found := variables(text, name))
             ),
             trader,
         )
@@ -121,7 +126,7 @@ class EnvFiles:
         for name, text in self.derived().items():
             if not self._is_ours(variables(text, str(self.directory / name))):
                 continue
-            pair = keys.trade if name == TRADER else keys.read
+            pair = keys.trade if self._is_traders(name) else keys.read
             bound = {"BINANCE_API_KEY": pair.key, "BINANCE_API_SECRET": pair.secret}
             change.bind(name, text, bound, str(self.directory / name))
         self._bind_paper_exchange(change, keys)

@@ -1,0 +1,1 @@
+../../environment/module_utils/quantum_signed_read.py

@@ -3,6 +3,7 @@
 import http.server
 import importlib.util
 import json
+import shutil
 import sys
 import threading
 import time
@@ -93,6 +94,55 @@ def serve() -> Iterator[Serve]:
     for server in servers:
         server.shutdown()
         server.server_close()
+
+
+DEBIAN = {"ID": "debian", "VERSION_ID": "13", "PRETTY_NAME": "Debian 13"}
+SUPPORTED = {"debian": ["12", "13"]}
+
+
+def system_faults(
+    preflight: Any, monkeypatch: pytest.MonkeyPatch, free_mb: int = 600, **release: str
+) -> list[str]:
+    """Of a host that is fine but for what is given."""
+    monkeypatch.setattr(preflight.platform, "freedesktop_os_release", lambda: {**DEBIAN, **release})
+    monkeypatch.setattr(preflight.platform, "machine", lambda: release.get("machine", "x86_64"))
+    monkeypatch.setattr(preflight.os, "geteuid", lambda: int(release.get("uid", "0")))
+    monkeypatch.setattr(preflight.Path, "is_dir", lambda _: True)
+    usage = shutil.disk_usage("/")._replace(free=free_mb * 1_000_000)
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: usage)
+    found: list[str] = preflight.faults(SUPPORTED, 500)
+    return found
+
+
+@pytest.mark.parametrize("version", ["12", "13"])
+def test_a_supported_host_passes(
+    preflight: Any, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    assert system_faults(preflight, monkeypatch, VERSION_ID=version) == []
+
+
+@pytest.mark.parametrize(
+    ("release", "word"),
+    [
+        ({"VERSION_ID": "11", "PRETTY_NAME": "Debian 11"}, "Debian 11 is not supported"),
+        ({"ID": "ubuntu", "PRETTY_NAME": "Ubuntu"}, "supported are debian 12 or 13"),
+        ({"machine": "armv7l"}, "armv7l is not supported"),
+        ({"uid": "1000"}, "not root"),
+    ],
+)
+def test_a_system_that_was_never_tried_is_refused(
+    preflight: Any, monkeypatch: pytest.MonkeyPatch, release: dict[str, str], word: str
+) -> None:
+    (fault,) = system_faults(preflight, monkeypatch, **release)
+    assert word in fault
+
+
+def test_too_little_disk_is_refused_for_each_place(
+    preflight: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = system_faults(preflight, monkeypatch, free_mb=499)
+    assert [fault.split()[0] for fault in found] == ["/opt", "/var/lib"]
+    assert all("499 MB free, 500 MB are needed" in fault for fault in found)
 
 
 def at(offset_s: float) -> bytes:

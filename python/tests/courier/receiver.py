@@ -49,6 +49,8 @@ class Receiver:
                     status = 400
                 (receiver.got if status < 300 else receiver.refused).append(request)
                 self.send_response(status)
+                if 300 <= status < 400:
+                    self.send_header("Location", f"{receiver.url}/elsewhere")
                 if receiver.retry_after:
                     self.send_header("Retry-After", receiver.retry_after)
                 self.send_header("Content-Length", "0")

@@ -91,6 +91,7 @@ def test_a_stop_rests_on_the_exchange_moves_and_is_swept(stack_with_stops: Stack
     stack = stack_with_stops
     trailing = {"stop_loss_pct": 2, "trailing_start_pct": 1, "trailing_distance_pct": 1}
     stack.redis.hset(keys.POLICY_CURRENT, "harvest_params", json.dumps({"default": trailing}))
+    stack.exchange.set_price(BTC, "60123.7")  # what is a percentage of it lies between two ticks
     _open(stack, "open", "BUY", "0.01")
     entry = stack.exchange.price(BTC)
     wait_for(lambda: _one_stop(stack, lambda t: t < entry * Decimal("0.98")), "a far stop", 15)

@@ -137,6 +137,9 @@ def test_a_drill_of_a_proof_is_no_denial(busy: Operator) -> None:
     assert "SELL 77 by bot" not in told
     assert "SELL 78 by bot" in told
     assert "1 of proofs' drills" in told
+    alert = {"alert_type": "EXIT_OWNER_VIOLATION", "severity": "CRITICAL", "drill": "plan-77"}
+    busy.redis.xadd(keys.ALERTS, dict(alert.items()))
+    assert "EXIT_OWNER_VIOLATION (drill)" in busy.run("top", "--once").out
 
 
 def test_arrows_choose_and_scroll(busy: Operator) -> None:

@@ -105,11 +105,14 @@ def _drills(client: redis.Redis, rows: Sequence[Document]) -> frozenset[str]:
 
 
 def alert_row(entry: Entry) -> Document:
+    """One that a proof provoked to see it is said to be a drill."""
     entry_id, fields = entry
+    drill = bool(fields.get("drill"))
     return {
         "at_epoch": at_epoch(entry_id),
         "severity": plain(fields.get("severity", "?"), 20),
-        "type": plain(fields.get("alert_type", "?"), 64),
+        "type": plain(fields.get("alert_type", "?"), 64) + (" (drill)" if drill else ""),
+        "drill": drill,
         "details": _details(fields.get("details", "")),
     }
 

@@ -126,7 +126,7 @@ def denial_item(row: Document, now_epoch: float) -> Item:
 
 def alert_item(row: Document, now_epoch: float) -> Item:
     line = f"{_clock(row, now_epoch)} {row['severity']:8} {row['type']}: {row['details']}"
-    return Item((line,), line, bad=row["severity"] == "CRITICAL")
+    return Item((line,), line, bad=row["severity"] == "CRITICAL" and not row["drill"])
 
 
 def _clock(row: Document, now_epoch: float) -> str:

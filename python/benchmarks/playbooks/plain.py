@@ -74,8 +74,8 @@ def playbook(deployed: Host, folder: Path) -> Path:
     return path
 
 
-def _task(name: str, module: str, notify: list[str] | None = None, **arguments: Any) -> Task:
-    task: Task = {"name": name, f"ansible.builtin.{module}": arguments}
+def _task(title: str, module: str, notify: list[str] | None = None, /, **arguments: Any) -> Task:
+    task: Task = {"name": title, f"ansible.builtin.{module}": arguments}
     return {**task, "notify": notify} if notify else task
 
 

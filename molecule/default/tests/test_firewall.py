@@ -68,6 +68,11 @@ def listening(host: Host, port: int) -> Iterator[None]:
         host.check_output(f"systemctl stop {unit}")
 
 
+def test_its_own_unit_is_sandboxed_too(host: Host) -> None:
+    verdict = host.check_output("systemd-analyze security quantum-firewall --no-pager | tail -1")
+    assert float(verdict.split("quantum-firewall.service: ")[1].split()[0]) <= 2.0
+
+
 def test_what_is_ours_is_reached_from_the_host_alone(host: Host) -> None:
     with listening(host, 6379):
         assert not is_reached(host, 6379)

@@ -135,11 +135,12 @@ def _files(deployed: Host) -> list[Task]:
     timers = [f"/etc/systemd/system/{name}.timer" for name in TIMERS]
     paths = [*PLAIN_FILES, *listed, *units, *timers]
     said = deployed.ssh(f"stat --format='%n %a %G' {' '.join(paths)}").text.split("\n")
+    texts = {path: deployed.ssh(f"cat {path}").text for path in paths}
     tasks = []
     for line in filter(None, said):
         path, mode, group = line.split()
-        restart = [f"Restart {unit}" for unit in _readers(deployed, path)]
-        copied = {"dest": path, "content": deployed.ssh(f"cat {path}").text}
+        restart = [f"Restart {unit}" for unit in _readers(texts, path)]
+        copied = {"dest": path, "content": texts[path]}
         owner = {"owner": "root", "group": group, "mode": f"0{mode}"}
         tasks.append(_task(f"Write {path}", "copy", restart, **copied, **owner))
         if path.endswith(".env"):
@@ -150,15 +151,12 @@ def _files(deployed: Host) -> list[Task]:
     return [*tasks, _task("Have the log file", "file", **touch, **log, **log_rights)]
 
 
-def _readers(deployed: Host, path: str) -> list[str]:
+def _readers(texts: dict[str, str], path: str) -> list[str]:
+    """The services that have to be restarted when the file changes."""
     if "redis" in path and not path.endswith(".env"):
         return ["redis-server.service"]
-    return [
-        f"{name}.service"
-        for name in SERVICES
-        if path in deployed.ssh(f"cat /etc/systemd/system/{name}.service").text
-        or path.endswith(f"/{name}.service")
-    ]
+    units = {f"{name}.service": f"/etc/systemd/system/{name}.service" for name in SERVICES}
+    return [unit for unit, file in units.items() if path == file or path in texts[file]]
 
 
 def _running() -> list[Task]:

@@ -22,6 +22,8 @@ from quantum_exit.proofs import (
     watch,
 )
 from quantum_exit.proofs.model import Expect, Proof, Verdict, overall
+from quantum_exit.settings import ConfigError
+from quantum_exit.signing import BadKeyError
 
 Runner = Callable[[redis.Redis, Mapping[str, str], Expect], Proof]
 
@@ -67,9 +69,11 @@ def _run_one(context: Context, name: str, expect: Expect) -> Proof:
     try:
         bus = context.redis()
         proof = replace(runner(bus, context.environ, expect), took_s=time.monotonic() - began)
-    except (CommandError, redis.RedisError) as error:
+    except (CommandError, ConfigError, BadKeyError, redis.RedisError) as error:
         return Proof(name, title, time.time(), (), error=str(error))
     verdicts.record(bus, proof)
+    if name == "exitbrain":
+        _notice_the_watch(bus)
     if proof.verdict is Verdict.FAIL:
         failed = [test for test in proof.tests if not test.passed]
         details = {
@@ -80,3 +84,14 @@ def _run_one(context: Context, name: str, expect: Expect) -> Proof:
         }
         publish_alert(bus, AlertType.PROOF_FAILED, Severity.CRITICAL, details, time.time())
     return proof
+
+
+def _notice_the_watch(bus: redis.Redis) -> None:
+    """The Exit Brain's proof runs by a timer of its own, and the watch looks after that one."""
+    try:
+        why = watch.silent_watch(bus, time.time())
+    except redis.RedisError:
+        return  # the proof has been made; the next one sees the watch
+    if why:
+        details = {"timer": watch.WATCH_TIMER, "why": f"the watch: {why}"}
+        publish_alert(bus, AlertType.LAYER_DOWN, Severity.CRITICAL, details, time.time())

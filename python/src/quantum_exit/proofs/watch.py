@@ -66,6 +66,16 @@ def looked_check(state: Mapping[str, str], timer: host.UnitState | None, now_epo
     return Check(key, name, checks.outcome(fine), (told,), critical=True, figures=(figure,))
 
 
+def silent_watch(bus: redis.Redis, now_epoch: float) -> str:
+    """Why the watch counts as silent; empty when it looks as it should. For the other timer's
+    run: one that stopped cannot say so itself. Raises redis.RedisError."""
+    if not host.has_systemd():
+        return ""
+    units = host.read_units([WATCH_TIMER])
+    check = looked_check(observe.read_hash(bus, STATE), _watch_timer(units), now_epoch)
+    return "" if check.passed else check.evidence[0]
+
+
 def cursor_check(bus: redis.Redis, state: Mapping[str, str]) -> Check:
     """Nothing that was there at the last look lies behind the cursor unseen."""
     name, key = "It has seen every result up to its last look", "cursor"

@@ -163,7 +163,8 @@ def _timers() -> list[Trouble]:
         return []
     states = host.read_units(TIMERS)
     if isinstance(states, Unknown):
-        return []
+        details = {"timer": "all", "why": f"they cannot be looked at: {states.why}"}
+        return [Trouble("timers", AlertType.LAYER_DOWN, Severity.WARNING, details)]
     troubles = []
     for unit, patience_s in TIMERS.items():
         why = silent_timer(states[unit], patience_s)

@@ -6,50 +6,16 @@ the whole. QUANTUM_FAULTS names faults to run (comma list), QUANTUM_FAULTS_SEED 
 
 from __future__ import annotations
 
-import datetime
-import os
-import random
-import subprocess
-
 import pytest
 import stage
-from faults import FAULTS, Fault
+from choice import CHOSEN
+from faults import Fault
 from quantum_exit.proofs import catalogue
-
-PART = 10
-
-
-def seed() -> str:
-    given = os.environ.get("QUANTUM_FAULTS_SEED")
-    if given:
-        return given
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short=12", "HEAD"],
-        capture_output=True, text=True, cwd=stage.ROOT, check=False,
-    )  # fmt: skip
-    return f"{today}/{commit.stdout.strip()}"
-
-
-SEED = seed()
-
-
-def chosen() -> list[Fault]:
-    named = os.environ.get("QUANTUM_FAULTS", "")
-    if named:
-        return [fault for fault in FAULTS if fault.name in named.split(",")]
-    if os.environ.get("QUANTUM_TEST_ALL") == "true":
-        return list(FAULTS)
-    return random.Random(SEED).sample(FAULTS, PART)  # noqa: S311 - a choice, no secret
-
-
-CHOSEN = chosen()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_real_order() -> None:
     """So that the order history is proven, and everything is green to begin with."""
-    print(f"\n{len(CHOSEN)} of {len(FAULTS)} faults, QUANTUM_FAULTS_SEED={SEED}")
     stage.until("the host is fit", stage.is_fit)
     stage.run("/opt/quantum/current/bin/launch quantum_exit.demo")
     stage.until("the host is fit", stage.is_fit)

@@ -358,14 +358,14 @@ def test_the_same_order_over_and_over_stops_its_source() -> None:
     assert error(bridged(), FLAT, source_stopped=True) == "limit_exceeded:source_stopped"
 
 
-def test_no_repetition_stands_between_a_position_and_its_exit() -> None:
+def test_the_exit_owner_is_held_back_for_the_same_exit_alone() -> None:
     """A protective stop that the exchange refuses is asked for again and again; the close
     that follows must not pay for it."""
     settings = replace(SETTINGS, default_limits=Limits(max_repeats=3))
-    assert error(signed(), settings=settings, repeats=99, source_stopped=True) == ""
     stop = signed(type="STOP_MARKET", trigger_price="10000")
-    assert error(stop, settings=settings, repeats=2, source_stopped=True) == ""
-    assert error(stop, settings=settings, repeats=3) == "limit_exceeded:max_repeats"
+    for one in (signed(), stop):
+        assert error(one, settings=settings, repeats=2, source_stopped=True) == ""
+        assert error(one, settings=settings, repeats=3) == "limit_exceeded:max_repeats"
 
 
 def test_limits_are_by_symbol() -> None:

@@ -1,8 +1,8 @@
 """Policy, filters and pre-trade limits.
 
-No limit stands between a position and its exit: what the owner closes at market passes them
-all. It can hardly run away, since each close needs an intent of its own and reduces. Only a
-stop that is to rest on the exchange waits when the same one was sent over and over.
+No value, price or rate stands between a position and its exit. The very same exit sent over
+and over waits until the minute that saw the others is over; the owner itself is never stopped
+until a person comes, as other sources are: that would leave every other position without exits.
 """
 
 from __future__ import annotations
@@ -21,17 +21,13 @@ from quantum_exit.gates.model import (
     Settings,
     denied,
 )
-from quantum_exit.messages import OrderType
 from quantum_exit.policy.reader import ValidPolicy
 
 MAX_REPEATS: Final = "limit_exceeded:max_repeats"
 
 
 def limits(claim: Claim, order: Order, seen: Observed, settings: Settings) -> Denial | None:
-    checks = _ALL
-    if order.by_owner and order.reduces:
-        checks = (_too_often,) if claim.plan.type is OrderType.STOP_MARKET else ()
-    for check in checks:
+    for check in (_too_often,) if order.by_owner and order.reduces else _ALL:
         denial = check(claim, order, seen, settings)
         if denial is not None:
             return denial

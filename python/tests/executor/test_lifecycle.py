@@ -125,6 +125,20 @@ def test_an_opening_granted_by_the_dead_is_sent_by_the_successor(empty_world: Wo
     world.assert_settled([plan["plan_id"]])
 
 
+def test_what_somebody_else_read_and_dropped_is_answered(empty_world: World) -> None:
+    world = empty_world
+    executor = world.start(INTENT_EXECUTOR_RECLAIM_S="1")
+    executor.signal(signal.SIGSTOP)
+    wait_for(executor.is_frozen, "frozen")
+    plans = [world.plan(source=BRIDGE) for _ in range(20)]
+    for plan in plans:
+        world.send(plan, permit=False)
+    group, streams = keys.GROUP_EXECUTOR, {keys.APPLY_PLAN: ">"}
+    assert world.redis.xreadgroup(group, "stranger", streams)
+    executor.signal(signal.SIGCONT)
+    world.assert_settled([plan["plan_id"] for plan in plans])
+
+
 def test_a_lost_group_is_made_anew(empty_world: World) -> None:
     world = empty_world
     world.hold("BTCUSDT", "1")

@@ -88,14 +88,20 @@ class Intake:
             if not str(error).startswith("BUSYGROUP"):
                 raise
 
-    def claim_pending(self) -> list[bytes]:
-        """Takes over everything delivered and not acknowledged, whoever had it; returns the
-        ids whose entries no longer exist (the stream was trimmed)."""
+    def claim_pending(self, idle_s: float = 0) -> list[bytes]:
+        """Takes over what was delivered that long ago and not acknowledged, whoever had it, but
+        what is on its way here; returns the ids whose entries no longer exist (the stream was
+        trimmed)."""
         cursor: bytes | str = "0-0"
         lost: list[bytes] = []
         while True:
             answer: Any = self._redis.xautoclaim(
-                self.stream, self._group, CONSUMER, min_idle_time=0, start_id=cursor, count=BATCH
+                self.stream,
+                self._group,
+                CONSUMER,
+                min_idle_time=int(idle_s * 1000),
+                start_id=cursor,
+                count=BATCH,
             )
             cursor, entries, deleted = answer[0], answer[1], answer[2]
             lost += deleted

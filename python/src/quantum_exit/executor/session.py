@@ -36,7 +36,7 @@ from quantum_exit.gates.model import Denial, Lane, Order
 
 log = logging.getLogger(__name__)
 
-_RECLAIM_EVERY_S = 30.0
+_TIDY_EVERY_S = 30.0
 
 
 class Session:
@@ -134,12 +134,19 @@ class Session:
         )
 
     def _read(self, intake: Intake) -> None:
+        """An answer that got lost, or another reader of our group, took entries that nobody
+        works on: now and then they are looked for."""
+        idle_s = self._settings.reclaim_s
+        due = time.monotonic() + idle_s
         while not self.stop.is_set():
             intake.read()
+            if time.monotonic() >= due:
+                self._report_lost(intake.claim_pending(idle_s))
+                due = time.monotonic() + idle_s
 
     def _keep_house(self) -> None:
         redis = self._connect()
-        while not self.stop.wait(_RECLAIM_EVERY_S):
+        while not self.stop.wait(_TIDY_EVERY_S):
             for intake in self._intakes:
                 trim(redis, intake.stream)
             trim(redis, keys.APPLY_RESULT)

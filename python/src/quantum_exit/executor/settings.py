@@ -48,6 +48,7 @@ class ExecutorSettings:
     permit_wait_s: float
     order_threads: int
     http_timeout_s: float
+    reclaim_s: float
 
 
 def from_environ(environ: Mapping[str, str]) -> ExecutorSettings:
@@ -71,6 +72,7 @@ def from_environ(environ: Mapping[str, str]) -> ExecutorSettings:
         permit_wait_s=float(_number(environ, f"{_PREFIX}_PERMIT_WAIT_S", 8)),
         order_threads=_whole(environ, f"{_PREFIX}_ORDER_THREADS", 8, most=_MOST_THREADS),
         http_timeout_s=float(_number(environ, f"{_PREFIX}_HTTP_TIMEOUT_S", 5)),
+        reclaim_s=float(_number(environ, f"{_PREFIX}_RECLAIM_S", 30)),
     )
 
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from quantum_exit.messages import OrderType
 from quantum_exit.values import OrderSide, format_number
@@ -95,28 +95,25 @@ class OpenGrant:
         )
 
     def dump(self) -> str:
-        values: dict[str, Any] = {name: getattr(self, name) for name in _FIELDS}
+        fields = asdict(self)
         for name in ("qty", "trigger_price", "plan_timestamp"):
-            value = values[name]
-            values[name] = None if value is None else format_number(value)
-        return json.dumps(values, sort_keys=True, separators=(",", ":"))
-
-
-_FIELDS: Final = tuple(field.name for field in fields(OpenGrant))
+            value = fields[name]
+            fields[name] = None if value is None else format_number(value)
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
 
 def load_grant(text: bytes | str) -> OpenGrant:
     """Raises ValueError, KeyError or TypeError for anything that is not our own grant."""
-    values = json.loads(text)
-    trigger = values["trigger_price"]
+    fields = json.loads(text)
+    trigger = fields["trigger_price"]
     return OpenGrant(
         **{
-            **values,
-            "side": OrderSide(values["side"]),
-            "type": OrderType(values["type"]),
-            "qty": Decimal(values["qty"]),
+            **fields,
+            "side": OrderSide(fields["side"]),
+            "type": OrderType(fields["type"]),
+            "qty": Decimal(fields["qty"]),
             "trigger_price": None if trigger is None else Decimal(trigger),
-            "plan_timestamp": Decimal(values["plan_timestamp"]),
-            "state": GrantState(values["state"]),
+            "plan_timestamp": Decimal(fields["plan_timestamp"]),
+            "state": GrantState(fields["state"]),
         }
     )

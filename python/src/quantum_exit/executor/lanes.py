@@ -40,12 +40,6 @@ class Lanes:
         with self._changed:
             self._start(work)
 
-    def next_of(self, symbol: str) -> Work | None:
-        """What `release` of this busy symbol will make ready; nobody else touches it till then."""
-        with self._changed:
-            queue = self._waiting.get(symbol)
-            return queue[0] if queue else None
-
     def release(self, symbol: str) -> None:
         """The symbol's order has ended: its next one is ready."""
         with self._changed:

@@ -363,22 +363,15 @@ class Sender:
     def settle(self, grant: OpenGrant, result: Result) -> None:
         failpoints.hit("before_settle")
         entry = Entry(grant.stream, grant.group, grant.entry_id)
-        ending, fill = Ending(entry, grant.identity, result), result.fill
-        ledger = (
+        fill = result.fill
+        self.store.settle(
+            Ending(entry, grant.identity, result),
             partial(endings.ledger_after, grant.side, fill, time.time())
             if fill is not None and fill.filled_qty
-            else None
+            else None,
         )
-        following = self.context.lanes.next_of(grant.symbol)
-        if following is None:
-            self.store.settle(ending, ledger)
-        else:  # the look for the lane's next plan rides along
-            question = self.observer.question([following.claim])
-            answers = self.store.settle(ending, ledger, question.commands)
-            self.observer.take(question, answers)
-            following.seen = self.observer.observed(following.claim)
         failpoints.hit("after_settle")
-        self.context.finished(grant.identity, grant.symbol, seen_for=following)
+        self.context.finished(grant.identity, grant.symbol)
 
     def _end(self, work: Work, denial: Denial) -> None:
         """A plan that ends without an order of its last grant, or without any grant."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha1
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from redis.exceptions import ResponseError
 
@@ -123,25 +123,18 @@ class Store:
         found = self.redis.hgetall(keys.EXECUTOR_OPEN)
         return {_text(name): _text(value) for name, value in found.items()}
 
-    def settle(
-        self,
-        ending: Ending,
-        ledger_after: LedgerAfter | None = None,
-        then: Sequence[tuple[Argument, ...]] = (),
-    ) -> list[Any]:
+    def settle(self, ending: Ending, ledger_after: LedgerAfter | None = None) -> None:
         """Result, ledger, metrics, done mark and ACK in one atomic step. The ledger goes on from
-        the amount that it holds in that very step. Returns the answers to the commands `then`,
-        which Redis sees behind it."""
+        the amount that it holds in that very step."""
         symbol = ending.result.symbol
         while True:
             ledger: tuple[str, ...] = ()
             if ledger_after is not None:
                 before = self._ledgers.get(symbol, "")
                 ledger = (before, *ledger_after(before))
-            answer, *others = self._line.ask([_settle_call(ending, ledger), *then])
-            _raise_first([answer])
+            answer = self._line.call(*_settle_call(ending, ledger))
             if not isinstance(answer, list):
-                return others
+                return
             self._ledgers[symbol] = _text(answer[0])
 
     def deny(self, endings: list[Ending]) -> None:

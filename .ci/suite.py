@@ -116,8 +116,13 @@ def run(part: Part) -> Sums:
     if part.report:
         part.report.parent.mkdir(parents=True, exist_ok=True)
         part.report.unlink(missing_ok=True)
+    # An input of its own: Ansible refuses one that an ssh which was killed left non-blocking.
     code = subprocess.run(
-        part.command, cwd=part.folder, env={**os.environ, **part.environment}, check=False
+        part.command,
+        stdin=subprocess.DEVNULL,
+        cwd=part.folder,
+        env={**os.environ, **part.environment},
+        check=False,
     ).returncode
     sums = read_report(part.report) if part.report and part.report.exists() else Sums()
     if part.counts_itself:

@@ -34,7 +34,8 @@ def tunnels(host: str, *ports: int) -> Iterator[list[int]]:
         f"-L127.0.0.1:{mine}:127.0.0.1:{theirs}" for mine, theirs in zip(here, ports, strict=True)
     ]
     process = subprocess.Popen(
-        ["ssh", "-F", str(SSH_CONFIG), "-N", "-o", "ExitOnForwardFailure=yes", *forwards, host]
+        ["ssh", "-F", str(SSH_CONFIG), "-N", "-o", "ExitOnForwardFailure=yes", *forwards, host],
+        stdin=subprocess.DEVNULL,
     )
     try:
         for mine in here:

@@ -40,7 +40,8 @@ def redis_port(host: Host) -> Iterator[int]:
         port = probe.getsockname()[1]
     tunnel = subprocess.Popen(
         ["ssh", "-F", str(SSH_CONFIG), "-N", "-o", "ExitOnForwardFailure=yes",
-         "-L", f"127.0.0.1:{port}:127.0.0.1:6379", host.backend.get_hostname()]
+         "-L", f"127.0.0.1:{port}:127.0.0.1:6379", host.backend.get_hostname()],
+        stdin=subprocess.DEVNULL,
     )  # fmt: skip
     try:
         deadline = time.monotonic() + 20

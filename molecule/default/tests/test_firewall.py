@@ -49,7 +49,11 @@ def lets_in(host: Host) -> bool:
     options = ["-F", str(SSH_CONFIG), "-o", "ControlPath=none", "-o", "ConnectTimeout=1"]
     command = ["ssh", *options, name_of(host), "true"]
     try:
-        return subprocess.run(command, capture_output=True, check=False, timeout=4).returncode == 0
+        # An ssh that is killed leaves the input it was given non-blocking, for everybody.
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=4
+        )
+        return done.returncode == 0
     except subprocess.TimeoutExpired:  # shut out in the midst of it
         return False
 
@@ -126,7 +130,10 @@ def test_rules_that_lock_everybody_out_are_taken_back(
     inventory = str(Path(__file__).parents[1] / "inventory" / "hosts.yml")
     command = ["ansible", name_of(host), "-i", inventory, "-m", "quantum_firewall"]
     trying = subprocess.Popen(
-        [*command, "-a", json.dumps(arguments)], env=ansible_environment, cwd=ROOT
+        [*command, "-a", json.dumps(arguments)],
+        stdin=subprocess.DEVNULL,
+        env=ansible_environment,
+        cwd=ROOT,
     )
     try:
         until("nobody gets in", lambda: not lets_in(host), every_s=0)

@@ -23,7 +23,8 @@ def tunnels() -> Iterator[dict[str, int]]:
         each.close()
     forwards = [f"-L127.0.0.1:{here[name]}:127.0.0.1:{PORTS[name]}" for name in PORTS]
     process = subprocess.Popen(
-        ["ssh", "-F", str(SSH_CONFIG), "-N", "-o", "ExitOnForwardFailure=yes", *forwards, HOST]
+        ["ssh", "-F", str(SSH_CONFIG), "-N", "-o", "ExitOnForwardFailure=yes", *forwards, HOST],
+        stdin=subprocess.DEVNULL,
     )
     try:
         for name, port in here.items():

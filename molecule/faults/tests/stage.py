@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from pathlib import Path
 
 from faults import Fault
@@ -66,6 +66,15 @@ def prove() -> dict[str, str]:
 
 def red() -> set[str]:
     return {name for name, outcome in prove().items() if outcome == "FAIL"}
+
+
+def red_at_last(expected: Set[str]) -> set[str]:
+    """What is red as soon as it is just that; or what else stayed red, or did not turn so.
+    A service that the fault has restarted needs a moment."""
+    deadline = time.monotonic() + 15
+    while (found := red()) != expected and time.monotonic() < deadline:
+        time.sleep(1)
+    return found
 
 
 def evidence() -> str:

@@ -30,6 +30,6 @@ def test_a_well_host_is_green_and_every_check_is_in_the_catalogue() -> None:
 def test_exactly_its_checks_turn_red(fault: Fault) -> None:
     try:
         stage.act(fault.apply)
-        assert stage.red() == fault.red, stage.evidence()
+        assert stage.red_at_last(fault.red) == fault.red, stage.evidence()
     finally:
         stage.mended(fault)

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
+import stat
 import subprocess
 import tempfile
 from pathlib import Path
@@ -17,8 +19,8 @@ short_description: Have system users, folders and plain files, in one look
 description:
   - Does what a loop of C(user), C(file) and C(template) would do, in one call of the host. The
     second run of a deployment is mostly the time of such calls.
-  - Folders and files belong to root. A file is checked before it is in place, and replaced in
-    one step. Nothing in it is secret; its diff is shown.
+  - Folders and files belong to root, but those that a service writes. A file is checked before it
+    is in place, and replaced in one step. Nothing in it is secret; its diff is shown.
 options:
   users:
     description: Users who cannot log in, without a home and a password.
@@ -31,6 +33,12 @@ options:
     default: {}
   files:
     description: Text of each file by its path. Empty removes the file.
+    type: dict
+    default: {}
+  written_by:
+    description:
+      - Owner of each file that a service writes and cannot make, by its path. It is made empty if
+        it is missing, for the group adm to read; its content is left alone.
     type: dict
     default: {}
   mode:
@@ -52,6 +60,7 @@ files:
 
 SHELL, HOME = "/usr/sbin/nologin", "/nonexistent"
 SHADOW = Path("/etc/shadow")
+READERS, WRITTEN_MODE = "adm", 0o640  # as Debian keeps its logs
 
 
 class BaseError(Exception):
@@ -97,6 +106,25 @@ def make_folder(path: Path, mode: int) -> None:
     path.chmod(mode)
 
 
+def is_written_by(path: Path, user: str) -> bool:
+    try:
+        found, wanted = path.lstat(), (pwd.getpwnam(user).pw_uid, grp.getgrnam(READERS).gr_gid)
+    except (FileNotFoundError, KeyError):
+        return False
+    kind, mode = stat.S_ISREG(found.st_mode), stat.S_IMODE(found.st_mode)
+    return kind and (mode, found.st_uid, found.st_gid) == (WRITTEN_MODE, *wanted)
+
+
+def make_writable(path: Path, user: str) -> None:
+    """Through no link: the folder is root's, but what lies there may be older than that."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, WRITTEN_MODE)
+    try:
+        os.fchown(descriptor, pwd.getpwnam(user).pw_uid, grp.getgrnam(READERS).gr_gid)
+        os.fchmod(descriptor, WRITTEN_MODE)
+    finally:
+        os.close(descriptor)
+
+
 def replace(path: Path, text: str, mode: int, check: str) -> None:
     descriptor, fresh = tempfile.mkstemp(dir=path.parent, prefix=".quantum-")
     try:
@@ -131,6 +159,8 @@ class Base:
             if not path.is_dir() or not is_as_wanted(path, mode)
         }
         self.mode = int(parameters["mode"], 8)
+        written_by = {Path(path): user for path, user in parameters["written_by"].items()}
+        self.written = {p: user for p, user in written_by.items() if not is_written_by(p, user)}
         self.texts = {Path(path): text for path, text in parameters["files"].items()}
         self.before = {path: text_at(path) for path in self.texts}
         self.files = [path for path, text in self.texts.items() if self.differs(path, text)]
@@ -142,7 +172,7 @@ class Base:
 
     def changes(self) -> list[str]:
         names = [name for name, commands in self.users.items() if commands]
-        return [*names, *map(str, self.folders), *map(str, self.files)]
+        return [*names, *map(str, (*self.folders, *self.files, *self.written))]
 
     def diff(self) -> list[dict[str, str]]:
         def entry(name: str, before: str, after: str) -> dict[str, str]:
@@ -160,7 +190,8 @@ class Base:
         ]
         folders = [entry(str(p), "", f"folder {mode:04o}\n") for p, mode in self.folders.items()]
         files = [entry(str(path), self.before[path], self.texts[path]) for path in self.files]
-        return [*users, *folders, *files]
+        written = [entry(str(p), "", f"written by {user}\n") for p, user in self.written.items()]
+        return [*users, *folders, *files, *written]
 
     def apply(self) -> None:
         for commands in self.users.values():
@@ -173,6 +204,8 @@ class Base:
                 replace(path, self.texts[path], self.mode, self.checks.get(str(path), ""))
             else:
                 path.unlink()
+        for path, user in self.written.items():
+            make_writable(path, user)
 
 
 def main() -> None:
@@ -181,6 +214,7 @@ def main() -> None:
             "users": {"type": "list", "elements": "str", "default": []},
             "folders": {"type": "dict", "default": {}},
             "files": {"type": "dict", "default": {}},
+            "written_by": {"type": "dict", "default": {}},
             "mode": {"type": "str", "default": "0644"},
             "checks": {"type": "dict", "default": {}},
         },

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.quantum_oneshot import OneshotError, diff, run_to_its_end, why_run
 from ansible.module_utils.quantum_unit_files import Installation, UnitError
 
 DOCUMENTATION = r"""
@@ -27,12 +28,22 @@ options:
     type: list
     elements: str
     default: []
+  run_once:
+    description:
+      - Of each oneshot unit that is run now, the files that it reads. It is run as
+        C(quantum_run_once) does it, once all units are in place.
+    type: dict
+    default: {}
 """
 
 RETURN = r"""
 installed:
   description: Names of the files that were replaced.
   type: list
+  returned: always
+reasons:
+  description: Why each unit of C(run_once) was run; empty for one that was not.
+  type: dict
   returned: always
 """
 
@@ -42,22 +53,29 @@ def main() -> None:
         argument_spec={
             "units": {"type": "dict", "required": True},
             "absent": {"type": "list", "elements": "str", "default": []},
+            "run_once": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
     os.umask(0o022)
     installation = Installation(module.params["units"], module.params["absent"])
+    reasons: dict[str, str] = {}
     try:
         if not module.check_mode:
             installation.apply()
-    except UnitError as error:
+        for name, files in module.params["run_once"].items():
+            reasons[name] = why_run(name, files)
+            if reasons[name] and not module.check_mode:
+                run_to_its_end(name)
+    except (UnitError, OneshotError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=f"{error.filename}: {error.strerror}")
     module.exit_json(
-        changed=installation.changed,
+        changed=installation.changed or any(reasons.values()),
         installed=sorted(installation.to_write),
-        diff=installation.diff(),
+        reasons=reasons,
+        diff=[*installation.diff(), *(diff(name, why) for name, why in reasons.items())],
     )
 
 

@@ -22,6 +22,8 @@ REPORTS = ROOT / ".cache" / "reports"
 # Scenarios of one host run on the newest Debian; on the older one too when all is asked for.
 RELEASE_VARIABLE = "QUANTUM_TEST_RELEASE"
 OLDER_RELEASE = "bookworm"
+# The tests mostly wait, for processes that they start and kill. A file's tests share a Redis.
+SIDE_BY_SIDE = ["-n", str(min(8, 2 * (os.cpu_count() or 1))), "--dist", "loadfile"]
 
 
 @dataclass
@@ -72,7 +74,7 @@ def parts(everything: bool) -> Iterator[Part]:
     report = REPORTS / "python.xml"
     yield Part(
         "python",
-        ["pytest", f"--junit-xml={report}", *(["--long"] if everything else [])],
+        ["pytest", f"--junit-xml={report}", *SIDE_BY_SIDE, *(["--long"] if everything else [])],
         folder=ROOT / "python",
         report=report,
         counts_itself=False,

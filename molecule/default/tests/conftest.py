@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import time
@@ -18,6 +19,14 @@ PASSWORDS = "/etc/quantum/redis.env"
 SSH_CONFIG = Path(__file__).parents[3] / ".quantum" / "ssh_config"
 
 AsUser = Callable[[str], redis.Redis]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All tests of a host on one worker, one after another."""
+    for item in items:
+        named = re.search(r"ssh://([\w-]+)", item.name)
+        if named:
+            item.add_marker(pytest.mark.xdist_group(named[1]))
 
 
 def connect(port: int, user: str, password: str) -> redis.Redis:

@@ -48,6 +48,7 @@ WRITERS = {
     "quantum:kill_switch": {"operator"},
     "quantum:manual_lane:enabled": {"operator"},
     "quantum:delegation:molecule": {"operator"},
+    "quantum:operator:drill:molecule": {"operator"},
     "quantum:exitbrain:env_kill": {"exitbrain"},
     "quantum:permit:p33:molecule": {"position_state"},
     "quantum:position:snapshot:MOLECULE": {"position_state"},

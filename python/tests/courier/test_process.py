@@ -51,6 +51,7 @@ def test_a_drill_is_settled_and_wakes_nobody(
     drill = alert_fields(
         AlertType.EXIT_OWNER_VIOLATION, Severity.INFO, {"symbol": "BTCUSDT"}, 0.0, {"drill": "p"}
     )
+    redis_client.set(keys.drill("p"), "alert", ex=60)
     redis_client.xadd(keys.ALERTS, dict(drill.items()))
     meant = raise_alert(redis_client, AlertType.EXIT_OWNER_VIOLATION, symbol="BTCUSDT")
     courier.start()
@@ -61,6 +62,24 @@ def test_a_drill_is_settled_and_wakes_nobody(
         meant: "delivered",
     }
     assert receiver.ids() == [meant]
+
+
+@pytest.mark.parametrize("mark", [None, "1"], ids=["unregistered", "not to be alerted"])
+def test_what_only_says_that_it_is_a_drill_wakes_somebody(
+    courier: CourierProcess, receiver: Receiver, redis_client: redis.Redis, mark: str | None
+) -> None:
+    """Every service may write alerts; a drill is registered by a proof, plan by plan."""
+    redis_client.set(keys.drill("p"), "alert", ex=60)
+    if mark:
+        redis_client.set(keys.drill("q"), mark, ex=60)
+    said = alert_fields(
+        AlertType.EXIT_OWNER_VIOLATION, Severity.CRITICAL, {"symbol": "BTCUSDT"}, 0.0,
+        {"drill": "p,q"},
+    )  # fmt: skip
+    redis_client.xadd(keys.ALERTS, dict(said.items()))
+    courier.start()
+    wait_recorded(redis_client, last_alert_id=said["alert_id"], waiting="0")
+    assert receiver.ids() == [said["alert_id"]]
 
 
 def test_outage_of_the_receiver_and_restart_arrive_once_each_in_order(

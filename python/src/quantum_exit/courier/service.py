@@ -9,11 +9,12 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from redis.exceptions import RedisError
 
 from quantum_exit import keys
+from quantum_exit.alerts.denials import TOLD
 from quantum_exit.alerts.model import AlertType, Severity, alert_fields
 from quantum_exit.bus.connection import connect
 from quantum_exit.bus.consumer import Entry, GroupReader
@@ -128,7 +129,8 @@ class Courier:
         if entries:
             self._held = entries  # until they lie on the disk
             now = self._wall()
-            self._take([from_fields(decode_fields(e.fields), e.entry_id, now) for e in entries])
+            alerts = [from_fields(decode_fields(e.fields), e.entry_id, now) for e in entries]
+            self._take([self._vouched_for(alert) for alert in alerts])
             self._held = []
             ids = [entry.entry_id for entry in entries]
             self._redis.xack(keys.ALERTS, keys.GROUP_ALERTS, *ids)
@@ -137,12 +139,21 @@ class Courier:
             self._take([self._own(f"{lost} alert(s) were deleted before they were read")])
             self._lost_said += lost
 
+    def _vouched_for(self, alert: Taken) -> Taken:
+        """A drill wakes nobody, so it has to be one: many users may write alerts, and only a
+        proof's registers plans as drills. Raises RedisError."""
+        if not alert.is_drill:
+            return alert
+        marks = cast("list[Any]", self._redis.mget([keys.drill(p) for p in alert.drill_plans]))
+        return alert if all(mark == TOLD.encode() for mark in marks) else alert.without_drill()
+
     def _take_drops(self) -> None:
         folders = (self._config.state_directory, self._config.runtime_directory)
         paths = [path for folder in folders if folder for path in drop.waiting(folder)]
         if paths:
             now = self._wall()
-            self._take([from_fields(fields, "", now) for fields in drop.read(paths)])
+            alerts = [from_fields(fields, "", now) for fields in drop.read(paths)]
+            self._take([alert.without_drill() if alert.is_drill else alert for alert in alerts])
             for path in paths:
                 path.unlink(missing_ok=True)
 

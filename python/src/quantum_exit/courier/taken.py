@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from quantum_exit.alerts.model import AlertType, Severity
@@ -38,6 +38,16 @@ class Taken:
     def is_drill(self) -> bool:
         """Made by a proof, to see that alerts are taken: it wakes nobody."""
         return bool(self.extra.get("drill"))
+
+    @property
+    def drill_plans(self) -> list[str]:
+        """Ids of the plans that a drill is of: for each of them a proof has to vouch."""
+        return self.extra.get("drill", "").split(",") if self.is_drill else []
+
+    def without_drill(self) -> Taken:
+        """Told like any other: whoever writes alerts could call them drills."""
+        extra = {name: value for name, value in self.extra.items() if name != "drill"}
+        return replace(self, extra={**extra, "claimed_drill": self.extra.get("drill", "")[:200]})
 
     def document(self, host: str) -> dict[str, Any]:
         """As the plain webhook gets it, and as it lies on the disk."""

@@ -177,6 +177,21 @@ def test_a_full_disk_is_told_from_memory_and_loses_nothing(
     assert list(dict.fromkeys(receiver.ids())) == sent
 
 
+def test_started_with_a_full_disk_it_tells_from_memory_and_loses_nothing(
+    courier: CourierProcess, receiver: Receiver, redis_client: redis.Redis
+) -> None:
+    courier.state.rmdir()
+    courier.state.write_text("no directory")
+    sent = [raise_alert(redis_client, n=n) for n in range(5)]
+    courier.start()
+    wait_for(lambda: receiver.ids() == sent, "all, from memory", 30)
+    assert pending(redis_client) == 5, "nothing is acknowledged that lies nowhere"
+    courier.state.unlink()
+    wait_for(lambda: pending(redis_client) == 0, "spooled", 20)
+    wait_recorded(redis_client, waiting="0")
+    assert list(dict.fromkeys(receiver.ids())) == sent
+
+
 def test_what_cannot_be_put_on_the_disk_is_put_into_memory(
     tmp_path: Path, courier: CourierProcess, receiver: Receiver
 ) -> None:

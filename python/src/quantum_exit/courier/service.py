@@ -9,33 +9,36 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from redis.exceptions import RedisError
 
 from quantum_exit import keys
-from quantum_exit.alerts.denials import TOLD
 from quantum_exit.alerts.model import AlertType, Severity, alert_fields
-from quantum_exit.bus.connection import connect
-from quantum_exit.bus.consumer import Entry, GroupReader
+from quantum_exit.bus.consumer import Entry
 from quantum_exit.bus.heartbeat import Heartbeat
 from quantum_exit.courier import drop
 from quantum_exit.courier.config import CourierConfig
 from quantum_exit.courier.delivery import Delivery
 from quantum_exit.courier.destinations import Destination
 from quantum_exit.courier.emergency import Emergency
+from quantum_exit.courier.incoming import (
+    BATCH,
+    BLOCK_MS,
+    HELD_MOST,
+    SERVICE,
+    alerts_of,
+    connected,
+    reader_of,
+)
 from quantum_exit.courier.masking import Mask
 from quantum_exit.courier.spool import DEADMAN, open_spool
-from quantum_exit.courier.taken import Taken, decode_fields, from_fields
+from quantum_exit.courier.taken import Taken, from_fields
 from quantum_exit.systemd import Notifier
 
 log = logging.getLogger("quantum_exit.courier")
 
-SERVICE: Final = "alerts"
 SPOOL: Final = "spool.sqlite3"
-BATCH: Final = 100
-BLOCK_MS: Final = 500
-HELD_MOST: Final = 1000
 RECENT: Final = 50
 _BEAT_EVERY_S: Final = 1.0
 _FORGET_EVERY_S: Final = 3_600.0
@@ -70,10 +73,8 @@ class Courier:
         self._spool.serve(names)
         self._told_nobody = not [name for name in names if name != DEADMAN]
         self._deliveries = [Delivery(one, path, self._stop) for one in destinations]
-        self._redis = connect(config.redis_url, block_s=BLOCK_MS / 1000, name=SERVICE)
-        self._reader = GroupReader(
-            self._redis, streams=[keys.ALERTS], group=keys.GROUP_ALERTS, consumer=SERVICE
-        )
+        self._redis = connected(config.redis_url)
+        self._reader = reader_of(self._redis)
         self._heartbeat = Heartbeat(self._redis, SERVICE, wall())
         self._trouble: dict[str, str] = {}
         """What stands in the way, by where it stands: `redis`, `spool`."""
@@ -128,9 +129,7 @@ class Courier:
         self._trouble.pop("redis", None)
         if entries:
             self._held = entries  # until they lie on the disk
-            now = self._wall()
-            alerts = [from_fields(decode_fields(e.fields), e.entry_id, now) for e in entries]
-            self._take([self._vouched_for(alert) for alert in alerts])
+            self._take(alerts_of(self._redis, entries, self._wall()))
             self._held = []
             ids = [entry.entry_id for entry in entries]
             self._redis.xack(keys.ALERTS, keys.GROUP_ALERTS, *ids)
@@ -138,14 +137,6 @@ class Courier:
         if lost:
             self._take([self._own(f"{lost} alert(s) were deleted before they were read")])
             self._lost_said += lost
-
-    def _vouched_for(self, alert: Taken) -> Taken:
-        """A drill wakes nobody, so it has to be one: many users may write alerts, and only a
-        proof's registers plans as drills. Raises RedisError."""
-        if not alert.is_drill:
-            return alert
-        marks = cast("list[Any]", self._redis.mget([keys.drill(p) for p in alert.drill_plans]))
-        return alert if all(mark == TOLD.encode() for mark in marks) else alert.without_drill()
 
     def _take_drops(self) -> None:
         folders = (self._config.state_directory, self._config.runtime_directory)

@@ -67,7 +67,7 @@ def main() -> None:
             order = ("--symbol", symbol, "--side", side, "--qty", qty, *more)
             line = ["exitctl", "plan", "send", *order, "--reason", "pictures"]
             quiet = subprocess.DEVNULL
-            sent.append(subprocess.Popen(line, stdout=quiet, env=os.environ))  # noqa: S603
+            sent.append(subprocess.Popen(line, stdout=quiet, env=os.environ))  # noqa: S603 - our own lines
         time.sleep(max(began + second + 1 - time.monotonic(), 0))
     for process in sent:
         process.wait()

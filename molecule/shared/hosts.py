@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,6 +23,41 @@ def wait_until(
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
         time.sleep(every_s)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that ended. `text`: all it said."""
+
+    code: int
+    text: str
+    took_s: float
+
+
+def run_on(
+    host: str, command: str, *, stdin: str = "", check: bool = True, timeout_s: float = 120
+) -> Ended:
+    """A command on the host, by SSH. With `check` it must succeed, and what it wrote to its
+    error output is not part of its text."""
+    began = time.monotonic()
+    done = subprocess.run(
+        ["ssh", "-F", str(SSH_CONFIG), host, command],
+        input=stdin, capture_output=True, text=True, check=False, timeout=timeout_s,
+    )  # fmt: skip
+    assert not check or done.returncode == 0, f"{command}: {done.stderr}{done.stdout}"
+    text = done.stdout if check else done.stdout + done.stderr
+    return Ended(done.returncode, text, time.monotonic() - began)
+
+
+def play(inventory: Path, name: str, *arguments: str, timeout_s: float = 300) -> Ended:
+    """A playbook of ours, as an operator runs it."""
+    began = time.monotonic()
+    done = subprocess.run(
+        ["ansible-playbook", "-i", str(inventory), str(ROOT / "ansible" / name), *arguments],
+        capture_output=True, text=True, check=False, timeout=timeout_s, cwd=ROOT,
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "NO_COLOR": "1"},
+    )  # fmt: skip
+    return Ended(done.returncode, done.stdout + done.stderr, time.monotonic() - began)
 
 
 @contextmanager

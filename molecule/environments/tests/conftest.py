@@ -2,49 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stage import FAR, HOST, SOURCE_NAMES, SSH_CONFIG, Stage, wait_until
+from hosts import tunnels, wait_until
+from stage import FAR, HOST, SOURCE_NAMES, Stage
 
 PORTS = {"redis": 6379, "testnet": 8091, "mainnet": 8092}
-
-
-@contextlib.contextmanager
-def tunnels() -> Iterator[dict[str, int]]:
-    """Ports here that end at ports of the host, which are reachable from the host alone."""
-    sockets = {name: socket.create_server(("127.0.0.1", 0)) for name in PORTS}
-    here = {name: each.getsockname()[1] for name, each in sockets.items()}
-    for each in sockets.values():
-        each.close()
-    forwards = [f"-L127.0.0.1:{here[name]}:127.0.0.1:{PORTS[name]}" for name in PORTS]
-    process = subprocess.Popen(
-        ["ssh", "-F", str(SSH_CONFIG), "-N", "-o", "ExitOnForwardFailure=yes", *forwards, HOST],
-        stdin=subprocess.DEVNULL,
-    )
-    try:
-        for name, port in here.items():
-            wait_until(f"a tunnel to {name}", lambda port=port: _accepts(port))
-        yield here
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _accepts(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture(scope="session")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """The host with a second exchange, in which what is deployed has no part."""
-    with tunnels() as ports:
-        stage = Stage(ports, Path(tmp_path_factory.mktemp("operator")))
+    with tunnels(HOST, *PORTS.values()) as ports:
+        stage = Stage(
+            dict(zip(PORTS, ports, strict=True)), Path(tmp_path_factory.mktemp("operator"))
+        )
         settings = zip(SOURCE_NAMES, stage.keys.values(), strict=True)
         words = [f"--setenv=PAPER_EXCHANGE_{name}={value}" for name, value in settings]
         launch = "/opt/quantum/paper/current/bin/launch paper_exchange --port 8092"

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
-import subprocess
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import redis
+from hosts import Ended, play, run_on, wait_until
 from paper_exchange.testing import ControlClient
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-ROOT = Path(__file__).resolve().parents[3]
 SCENARIO = Path(__file__).resolve().parents[1]
 INVENTORIES = {"testnet": SCENARIO / "inventory", "mainnet": SCENARIO / "mainnet"}
-SSH_CONFIG = ROOT / ".quantum" / "ssh_config"
 HOST = "moves"
 SYMBOL = "AVAXUSDT"
 FAR = "quantum-far-exchange"
@@ -37,23 +34,6 @@ ONESHOTS = {
 }
 NAMES = ("api_key", "api_secret", "read_api_key", "read_api_secret")
 SOURCE_NAMES = ("API_KEY", "SECRET_KEY", "READ_API_KEY", "READ_SECRET_KEY")
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A command that ended. `text`: all it said."""
-
-    code: int
-    text: str
-
-
-def wait_until(
-    what: str, condition: Callable[[], object], timeout_s: float = 30, every_s: float = 0.2
-) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
-        time.sleep(every_s)
 
 
 def new_keys() -> dict[str, str]:
@@ -76,12 +56,7 @@ class Stage:
     # the host
 
     def run(self, command: str, *, check: bool = True) -> Ended:
-        done = subprocess.run(
-            ["ssh", "-F", str(SSH_CONFIG), HOST, command],
-            capture_output=True, text=True, check=False, timeout=120,
-        )  # fmt: skip
-        assert not check or done.returncode == 0, f"{command}: {done.stderr}{done.stdout}"
-        return Ended(done.returncode, done.stdout if check else done.stdout + done.stderr)
+        return run_on(HOST, command, check=check)
 
     def variables(self, file: str) -> dict[str, str]:
         lines = self.run(f"cat /etc/quantum/{file}").text.splitlines()
@@ -168,14 +143,9 @@ class Stage:
         vault.write_text(json.dumps(given), encoding="utf-8")
         inventory = INVENTORIES[environment] / "hosts.yml"
         from_vault = ("-e", f"@{vault}") if environment == "mainnet" else ()
-        done = subprocess.run(
-            ["ansible-playbook", "-i", str(inventory), str(ROOT / "ansible" / "site.yml"),
-             *from_vault, *arguments],
-            capture_output=True, text=True, check=False, timeout=300, cwd=ROOT,
-            env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "NO_COLOR": "1"},
-        )  # fmt: skip
+        done = play(inventory, "site.yml", *from_vault, *arguments)
         # Long lines are folded: words are looked for, wherever their line ends.
-        text = " ".join((done.stdout + done.stderr).split())
+        text = " ".join(done.text.split())
         for secret in (*self.keys.values(), *(keys or {}).values()):
             assert secret not in text
-        return Ended(done.returncode, text)
+        return replace(done, text=text)

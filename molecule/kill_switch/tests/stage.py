@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import redis
-from hosts import ROOT, SSH_CONFIG, wait_until
+from hosts import Ended, play, run_on, wait_until
 from paper_exchange.testing import ControlClient, OrderRecord
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -26,15 +23,6 @@ SERVICES = (BRAIN, EXECUTOR, "quantum-apply-layer.service", "quantum-position-st
 
 # For ansible-playbook: the host is where nobody answers.
 NOWHERE = ("-e", "ansible_host=127.0.0.1 ansible_port=1")
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A command that ended. `text`: all it said."""
-
-    code: int
-    text: str
-    took_s: float
 
 
 class Stage:
@@ -53,14 +41,7 @@ class Stage:
     # the host
 
     def run(self, command: str, *, stdin: str = "", check: bool = True) -> Ended:
-        began = time.monotonic()
-        done = subprocess.run(
-            ["ssh", "-F", str(SSH_CONFIG), HOST, command],
-            input=stdin, capture_output=True, text=True, check=False, timeout=60,
-        )  # fmt: skip
-        assert not check or done.returncode == 0, f"{command}: {done.stderr}{done.stdout}"
-        text = done.stdout if check else done.stdout + done.stderr
-        return Ended(done.returncode, text, time.monotonic() - began)
+        return run_on(HOST, command, stdin=stdin, check=check)
 
     def main_pid(self, unit: str) -> str:
         return self.run(f"systemctl show --property=MainPID --value {unit}").text.strip()
@@ -103,13 +84,7 @@ class Stage:
     # the operator
 
     def playbook(self, name: str, *arguments: str, timeout_s: float = 120) -> Ended:
-        began = time.monotonic()
-        done = subprocess.run(
-            ["ansible-playbook", "-i", str(INVENTORY), str(ROOT / "ansible" / name), *arguments],
-            capture_output=True, text=True, check=False, timeout=timeout_s, cwd=ROOT,
-            env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "NO_COLOR": "1"},
-        )  # fmt: skip
-        return Ended(done.returncode, done.stdout + done.stderr, time.monotonic() - began)
+        return play(INVENTORY, name, *arguments, timeout_s=timeout_s)
 
     def switch(self, state: str, *arguments: str, reason: str = "a drill") -> Ended:
         asked = json.dumps({"state": state, "reason": reason})

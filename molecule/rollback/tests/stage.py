@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hosts import ROOT, SSH_CONFIG
+from hosts import Ended, play, run_on
 
 SCENARIO = Path(__file__).resolve().parents[1]
-SSH = ["ssh", "-F", str(SSH_CONFIG), "roll"]
+HOST = "roll"
 PLANS = "/run/quantum-plans.py"
 UNITS = (
     "quantum-exitbrain-v35",
@@ -24,31 +21,12 @@ UNITS = (
 KEPT = "/etc/quantum/before-deployment.json"
 
 
-@dataclass(frozen=True)
-class Ended:
-    """A command that ended. `text`: all it said."""
-
-    code: int
-    text: str
-
-
 def run(command: str, *, stdin: str = "", check: bool = True) -> Ended:
-    """On the host."""
-    done = subprocess.run(
-        [*SSH, command], input=stdin, capture_output=True, text=True, check=False, timeout=60
-    )
-    assert not check or done.returncode == 0, f"{command}: {done.stderr}{done.stdout}"
-    return Ended(done.returncode, done.stdout)
+    return run_on(HOST, command, stdin=stdin, check=check)
 
 
 def playbook(name: str, *arguments: str) -> Ended:
-    done = subprocess.run(
-        ["ansible-playbook", "-i", str(SCENARIO / "inventory" / "hosts.yml"),
-         str(ROOT / "ansible" / name), *arguments],
-        capture_output=True, text=True, check=False, timeout=300, cwd=ROOT,
-        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "NO_COLOR": "1"},
-    )  # fmt: skip
-    return Ended(done.returncode, done.stdout + done.stderr)
+    return play(SCENARIO / "inventory" / "hosts.yml", name, *arguments)
 
 
 def deploy(project: str, *arguments: str) -> Ended:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from hosts import ROOT, SSH_CONFIG, wait_until
+from hosts import ROOT, Ended, run_on, wait_until
 from paper_exchange.testing import ControlClient
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -25,15 +25,6 @@ PROGRAM = "/opt/quantum/current/bin/launch quantum_exit.rotation"
 JOURNAL = "/etc/quantum/.rotation/journal.json"
 NAMES = ("API_KEY", "SECRET_KEY", "READ_API_KEY", "READ_SECRET_KEY")
 ASKED = ("api_key", "api_secret", "read_api_key", "read_api_secret")
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A command that ended. `text`: all it said."""
-
-    code: int
-    text: str
-    took_s: float
 
 
 @dataclass(frozen=True)
@@ -75,14 +66,7 @@ class Stage:
     # the host
 
     def run(self, command: str, *, stdin: str = "", check: bool = True) -> Ended:
-        began = time.monotonic()
-        done = subprocess.run(
-            ["ssh", "-F", str(SSH_CONFIG), HOST, command],
-            input=stdin, capture_output=True, text=True, check=False, timeout=120,
-        )  # fmt: skip
-        assert not check or done.returncode == 0, f"{command}: {done.stderr}{done.stdout}"
-        text = done.stdout if check else done.stdout + done.stderr
-        return Ended(done.returncode, text, time.monotonic() - began)
+        return run_on(HOST, command, stdin=stdin, check=check)
 
     def variables(self, file: str) -> dict[str, str]:
         lines = self.run(f"cat /etc/quantum/{file}").text.splitlines()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,15 +50,38 @@ def run_on(
     return Ended(done.returncode, text, time.monotonic() - began)
 
 
+def _playing(inventory: Path, name: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
+    command = ["ansible-playbook", "-i", str(inventory), str(ROOT / "ansible" / name), *arguments]
+    return command, {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "NO_COLOR": "1"}
+
+
 def play(inventory: Path, name: str, *arguments: str, timeout_s: float = 300) -> Ended:
     """A playbook of ours, as an operator runs it."""
+    command, environment = _playing(inventory, name, *arguments)
     began = time.monotonic()
     done = subprocess.run(
-        ["ansible-playbook", "-i", str(inventory), str(ROOT / "ansible" / name), *arguments],
-        capture_output=True, text=True, check=False, timeout=timeout_s, cwd=ROOT,
-        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "NO_COLOR": "1"},
+        command, capture_output=True, text=True, check=False, timeout=timeout_s, cwd=ROOT,
+        env=environment,
     )  # fmt: skip
     return Ended(done.returncode, done.stdout + done.stderr, time.monotonic() - began)
+
+
+def play_and_kill(
+    inventory: Path, name: str, *arguments: str, what: str, when: Callable[[], object]
+) -> None:
+    """A playbook whose operator is gone, kill -9, as soon as `when()` is true."""
+    command, environment = _playing(inventory, name, *arguments)
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd=ROOT, env=environment,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        wait_until(what, lambda: process.poll() is not None or when(), 120)
+        assert process.poll() is None, "it ended before it could be killed"
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from hosts import Ended, play, run_on, wait_until
+from hosts import Ended, play, play_and_kill, run_on, wait_until
 from paper_exchange.testing import ControlClient
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -134,15 +134,30 @@ class Stage:
 
     # the operator
 
+    def _inventory(
+        self, environment: str, keys: Mapping[str, str] | None = None
+    ) -> tuple[Path, tuple[str, ...]]:
+        vault = self._files / "vault.yml"
+        given = {f"vault_mainnet_{name}": value for name, value in (keys or self.keys).items()}
+        vault.write_text(json.dumps(given), encoding="utf-8")
+        from_vault = ("-e", f"@{vault}") if environment == "mainnet" else ()
+        return INVENTORIES[environment] / "hosts.yml", from_vault
+
+    def deploy_and_die(self, environment: str, *arguments: str) -> None:
+        """site.yml, whose operator is killed once the units are to start elsewhere."""
+        drop_in = "/etc/systemd/system/quantum-intent-executor.service.d/50-environment.conf"
+        inventory, from_vault = self._inventory(environment)
+        play_and_kill(
+            inventory, "site.yml", *from_vault, *arguments,
+            what="the drop-ins are turned",
+            when=lambda: f"-{environment}.env" in self.run(f"cat {drop_in}").text,
+        )  # fmt: skip
+
     def deploy(
         self, environment: str, *arguments: str, keys: Mapping[str, str] | None = None
     ) -> Ended:
         """site.yml with the inventory of this environment and, for the main network, these keys."""
-        vault = self._files / "vault.yml"
-        given = {f"vault_mainnet_{name}": value for name, value in (keys or self.keys).items()}
-        vault.write_text(json.dumps(given), encoding="utf-8")
-        inventory = INVENTORIES[environment] / "hosts.yml"
-        from_vault = ("-e", f"@{vault}") if environment == "mainnet" else ()
+        inventory, from_vault = self._inventory(environment, keys)
         done = play(inventory, "site.yml", *from_vault, *arguments)
         # Long lines are folded: words are looked for, wherever their line ends.
         text = " ".join(done.text.split())

@@ -126,6 +126,17 @@ def test_a_move_that_fails_half_way_is_taken_back(stage: Stage) -> None:
     stage.run("systemctl is-active exitbrain-proof.timer quantum-policy-refresh.timer")
 
 
+def test_a_move_whose_operator_is_killed_half_way_lets_nothing_trade(stage: Stage) -> None:
+    """Nor may somebody begin anew who does not know how far it got. The next test's run, which
+    names where it was going, finishes it."""
+    stage.deploy_and_die(*TESTNET)
+    assert stage.status()["kill_switch"]["on"]
+    done = stage.deploy("mainnet", "-e", "expect=live")
+    assert done.code != 0, done.text[-3000:]
+    assert stage.status()["kill_switch"]["on"]
+    assert stage.exchange["mainnet"].orders() == []
+
+
 def test_back_where_it_was_it_knows_its_position_again(stage: Stage) -> None:
     done = stage.deploy(*TESTNET)
     assert done.code == 0, done.text[-3000:]

@@ -26,6 +26,7 @@ TARGETS = {
     "memory, RSS MiB": (42, 42),  # 44 MB
     "memory, by cgroup MiB": (28, 28),
 }
+EXCHANGE_S = 0.02
 _FLAT_STEP = 20_000
 
 
@@ -43,7 +44,7 @@ def measure(rig: Rig, kind: str, scale: float) -> dict[str, float]:
     found["denied plans/s"] = rate
     found["  processor time each, µs"] = cpu_us
     executed = int((400 if kind == BY_HAND else 2_000) * scale)
-    rate, cpu_us = measured.per_second(executed, owner=True, delay_s=0.02)
+    rate, cpu_us = measured.per_second(executed, owner=True, delay_s=EXCHANGE_S)
     found["executed plans/s, 20 ms exchange"] = rate
     found["  processor time each,  µs"] = cpu_us
     found.update(_memory(measured))
@@ -71,6 +72,8 @@ def compare(scale: float) -> None:
         heads = "".join(f"{kind:>12}{'ratio':>8}" for kind in others)
         print(f"  {'':36}{EXECUTOR:>12}{heads}   target")
         with Rig(durable=durable) as rig:
+            alone = rig.floor(EXCHANGE_S, 10 * scale)
+            print(f"  {'the exchange alone, eight clients':36}{alone:12.2f}", flush=True)
             ours, *theirs = (measure(rig, kind, scale) for kind in (EXECUTOR, *others))
         for what, value in ours.items():
             beside = "".join(_beside(value, other.get(what)) for other in theirs)

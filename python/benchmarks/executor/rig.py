@@ -122,6 +122,18 @@ class Rig:
         with urllib.request.urlopen(f"{self.venue_url}/bench/{path}") as answer:  # noqa: S310 - our own loopback http
             return json.load(answer)
 
+    def floor(self, delay_s: float, seconds: float) -> float:
+        """Orders a second of eight clients that do nothing but send."""
+        self.venue(f"delay?s={delay_s}")
+        process = self._spawn(
+            [sys.executable, "-m", "benchmarks.executor.floor", self.venue_url, str(seconds)],
+            {},
+            stdout=subprocess.PIPE,
+        )
+        told, _ = process.communicate()
+        self.venue("orders")
+        return float(told)
+
     # What is measured
 
     def start(self, kind: str) -> Measured:

@@ -1,20 +1,36 @@
 """An exchange that does nothing but answer, so that what is measured is the executor.
 
-It notes when an order's first bytes arrive and answers each request after a fixed delay.
-`GET /bench/orders` tells the arrivals since it was last asked.
+It notes when an order's first bytes arrive, and its answer leaves a fixed time after that: what
+it has to do itself happens within that time. `GET /bench/orders` tells the arrivals since it
+was last asked.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import selectors
 import sys
 import time
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl
 
 SYMBOLS = [f"B{number}USDT" for number in range(8)]
 _PRICE = "100.00"
+_ORDER = {
+    "status": "FILLED",
+    "price": "0",
+    "avgPrice": _PRICE,
+    "cumQuote": "0",
+    "timeInForce": "GTC",
+    "type": "MARKET",
+    "closePosition": False,
+    "positionSide": "BOTH",
+    "stopPrice": "0",
+    "workingType": "CONTRACT_PRICE",
+    "priceProtect": False,
+    "origType": "MARKET",
+}
 
 
 def _rules(symbol: str) -> dict[str, Any]:
@@ -75,25 +91,14 @@ class Venue:
         self.arrivals.append((params["newClientOrderId"], arrived))
         self._order_id += 1
         return {
+            **_ORDER,
             "orderId": self._order_id,
             "symbol": params["symbol"],
-            "status": "FILLED",
             "clientOrderId": params["newClientOrderId"],
-            "price": "0",
-            "avgPrice": _PRICE,
             "origQty": params["quantity"],
             "executedQty": params["quantity"],
-            "cumQuote": "0",
-            "timeInForce": "GTC",
-            "type": "MARKET",
             "reduceOnly": params.get("reduceOnly") == "true",
-            "closePosition": False,
             "side": params["side"],
-            "positionSide": "BOTH",
-            "stopPrice": "0",
-            "workingType": "CONTRACT_PRICE",
-            "priceProtect": False,
-            "origType": "MARKET",
             "updateTime": now_ms,
         }
 
@@ -109,10 +114,11 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self._loop = asyncio.get_running_loop()
 
     def data_received(self, data: bytes) -> None:
         if not self._buffer:
-            self._began = time.monotonic()
+            self._began = self._loop.time()
         self._buffer += data
         head, found, rest = self._buffer.partition(b"\r\n\r\n")
         if not found:
@@ -125,8 +131,7 @@ class _Connection(asyncio.Protocol):
         self._buffer = b""
         method, target, _ = lines[0].split(" ")
         path, _, query = target.partition("?")
-        fields = parse_qs(query or rest.decode())
-        params = {name: values[-1] for name, values in fields.items()}
+        params = dict(parse_qsl(query or rest.decode()))
         body = json.dumps(self._venue.answer(method, path, params, self._began)).encode()
         reply = (
             b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
@@ -134,7 +139,7 @@ class _Connection(asyncio.Protocol):
         )
         delay_s = self._venue.delay_s if path == "/fapi/v1/order" else 0
         if delay_s:
-            asyncio.get_running_loop().call_later(delay_s, self._transport.write, reply + body)
+            self._loop.call_at(self._began + delay_s, self._transport.write, reply + body)
         else:
             self._transport.write(reply + body)
 
@@ -149,4 +154,8 @@ async def _serve() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve())
+    # select() keeps timers to the microsecond; epoll would round each up to a millisecond.
+    with asyncio.Runner(
+        loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())
+    ) as runner:
+        runner.run(_serve())

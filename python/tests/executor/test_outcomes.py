@@ -294,3 +294,14 @@ def test_a_stop_rests_on_the_exchange_and_is_cancelled(world: World) -> None:
     plan = world.by_intent(cancel, type="CANCEL", qty="0")
     assert world.outcome(plan) == ("EXECUTED", "")
     assert world.exchange.state()["open_algos"] == []
+
+
+@pytest.mark.parametrize("name", ["qs-", "qs-a&b", "qs-\u00e9", "qs-" + "0" * 60])
+def test_a_cancel_names_a_stop_of_ours_or_nothing(world: World, name: str) -> None:
+    """A delegate chooses the id of its plan, and with it the name of the stop."""
+    world.hold("BTCUSDT", "1")
+    world.redis.set(keys.delegation(BRIDGE), json.dumps({"symbol": "BTCUSDT"}), ex=60)
+    cancel = world.plan(source=BRIDGE, type="CANCEL", qty="0", plan_id=f"cancel:{name}:1")
+    assert world.outcome(cancel) == ("ERROR", "invalid_field:intent")
+    assert not world.redis.hlen(keys.EXECUTOR_OPEN)
+    assert world.outcome(world.signed()) == ("EXECUTED", "")

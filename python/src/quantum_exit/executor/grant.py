@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
@@ -16,7 +17,7 @@ from quantum_exit.messages import OrderType
 from quantum_exit.values import OrderSide, format_number
 
 _STOP_PREFIX: Final = "qs-"
-_CANCEL_PREFIX: Final = "cancel:"
+_CANCEL: Final = re.compile(rf"cancel:({_STOP_PREFIX}[0-9a-f]{{30}}):[^:]*")
 
 
 def client_id_prefix(identity: str) -> str:
@@ -36,11 +37,10 @@ def stop_client_id(intent_id: str) -> str:
 
 
 def cancelled_client_id(intent_id: str) -> str | None:
-    """A CANCEL_STOP intent's id is `cancel:<client id of the stop>:<attempt>`."""
-    parts = intent_id.split(":")
-    if not intent_id.startswith(_CANCEL_PREFIX) or len(parts) != 3:
-        return None
-    return parts[1] if parts[1].startswith(_STOP_PREFIX) else None
+    """A CANCEL_STOP intent's id is `cancel:<client id of the stop>:<attempt>`. None when it
+    names no stop of ours: who sends the plan chose it, and the exchange takes no other id."""
+    named = _CANCEL.fullmatch(intent_id)
+    return None if named is None else named[1]
 
 
 class GrantState(StrEnum):

@@ -117,6 +117,21 @@ def test_the_ledger_goes_on_from_what_it_holds_when_the_fill_is_written(world: W
     assert world.ledger("BTCUSDT")["position_amt"] == "4.6"
 
 
+def test_an_order_that_was_sent_has_its_end_written_whatever_lies_in_the_ledgers_place(
+    empty_world: World,
+) -> None:
+    world = empty_world
+    world.exchange.set_latency(300)
+    world.hold("BTCUSDT", "1")
+    world.start()
+    plan = world.signed(qty="0.4")
+    world.send(plan)
+    wait_for(lambda: world.redis.hlen(keys.EXECUTOR_OPEN), "an order on its way")
+    world.redis.set(keys.ledger("BTCUSDT"), "0")
+    world.assert_settled([plan["plan_id"]])
+    assert world.ledger("BTCUSDT")["position_amt"] == "-0.4"
+
+
 def test_a_plan_is_judged_by_the_world_behind_the_one_before_it(empty_world: World) -> None:
     """It was let in when nothing had been sent yet, and waited for its symbol."""
     world = empty_world

@@ -33,7 +33,13 @@ end
 
 local before = table.remove(ledger, 1)
 if before then
-  local amount = redis.call('HGET', KEYS[6], 'position_amt') or ''
+  local amount = redis.pcall('HGET', KEYS[6], 'position_amt') or ''
+  if type(amount) ~= 'string' then
+    -- Of another type: the order has been at the exchange, and its end is written whatever lies
+    -- here. A ledger that cannot be read begins anew.
+    redis.call('DEL', KEYS[6])
+    amount = ''
+  end
   if amount ~= before then return {amount} end
 end
 

@@ -333,7 +333,8 @@ WATCHES: Final = (
     _fault(
         "watch_stopped",
         "the watch was switched off an hour ago",
-        "systemctl stop quantum-exit-owner-watch.timer;"
+        # Its service too: a look that the clock has just begun would end after this.
+        "systemctl stop quantum-exit-owner-watch.timer quantum-exit-owner-watch.service;"
         " as exit_owner_watch hset quantum:watch:state ts_epoch $(($(date +%s) - 3600))",
         "systemctl start quantum-exit-owner-watch.timer",
         *("watch.looked", "watch.timer:quantum-exit-owner-watch.timer"),

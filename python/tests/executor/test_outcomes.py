@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -294,6 +295,32 @@ def test_a_stop_rests_on_the_exchange_and_is_cancelled(world: World) -> None:
     plan = world.by_intent(cancel, type="CANCEL", qty="0")
     assert world.outcome(plan) == ("EXECUTED", "")
     assert world.exchange.state()["open_algos"] == []
+
+
+@pytest.mark.parametrize("forged", [{"safe_qty": "0.001"}, {"allow": False, "reason": "no"}])
+def test_a_permit_for_a_copy_that_guessed_the_id_is_not_the_owners(
+    world: World, forged: dict[str, object]
+) -> None:
+    """P3.3 rules on every entry, also on one that only claims to be the owner's."""
+    world.hold("BTCUSDT", "1")
+    plan = world.signed()
+    copy = {"source": OWNER, "stream": keys.APPLY_PLAN, "verified": False}
+    world.allow(plan, **copy, entry_id="1-1", **forged)
+    world.send(plan, permit=False)
+    last: Any = world.redis.xrevrange(keys.APPLY_PLAN, count=1)
+    assert world.outcome(world.plan(source=BRIDGE), permit=False)[0] == "DENIED"  # read by now
+    world.allow(plan, **{**copy, "verified": True}, entry_id=last[0][0])
+    assert world.result(plan["plan_id"])["filled_qty"] == "1"
+
+
+def test_a_permit_of_a_p33_without_the_owners_key_counts_for_its_entry(world: World) -> None:
+    world.hold("BTCUSDT", "1")
+    plan = world.signed()
+    world.send(plan, permit=False)
+    last: Any = world.redis.xrevrange(keys.APPLY_PLAN, count=1)
+    whose = {"source": OWNER, "stream": keys.APPLY_PLAN, "entry_id": last[0][0]}
+    world.allow(plan, **whose, verified=False)
+    assert world.result(plan["plan_id"])["filled_qty"] == "1"
 
 
 @pytest.mark.parametrize("name", ["qs-", "qs-a&b", "qs-\u00e9", "qs-" + "0" * 60])

@@ -17,7 +17,7 @@ from quantum_exit import keys
 from quantum_exit.bus.connection import RedisClient
 from quantum_exit.executor.work import Work
 from quantum_exit.gates.model import Denial, Order
-from quantum_exit.gates.permit import MISSING, Permit, parse_permit, permit
+from quantum_exit.gates.permit import MISSING, Permit, parse_permit, permit, permit_for
 
 RECHECK_S: Final = 0.25
 
@@ -71,7 +71,7 @@ class WaitingRoom:
         with self._deciding:
             for work in works:
                 plan_id = work.claim.plan.plan_id
-                verdict = permit(work.claim, work.order, work.permit, self._wall())
+                verdict = _verdict(work, work.permit, self._wall())
                 if isinstance(verdict, Denial) or plan_id in waiting:
                     waiting[plan_id] = None
                     with self._lock:
@@ -114,7 +114,7 @@ class WaitingRoom:
         stay: list[tuple[Work, float]] = []
         with self._lock:
             for work, deadline in self._by_plan_id.pop(plan_id, []):
-                verdict = permit(work.claim, work.order, found, now_epoch)
+                verdict = _verdict(work, found, now_epoch)
                 if verdict is MISSING and now_mono < deadline:
                     stay.append((work, deadline))
                 else:
@@ -122,6 +122,12 @@ class WaitingRoom:
             if stay:
                 self._by_plan_id[plan_id] = stay
         return ripe
+
+
+def _verdict(work: Work, found: Permit | None, now_epoch: float) -> Order | Denial:
+    entry = work.entry
+    own = permit_for(work.claim, entry.stream, entry.entry_id, found)
+    return permit(work.claim, work.order, own, now_epoch)
 
 
 def listen(

@@ -25,6 +25,10 @@ class Permit:
     created_at: float | None
     source: str
     """Whose plan it was written for; empty in permits of other systems."""
+    entry: str = ""
+    """Of P3.3's own: `stream/entry_id` of the entry it was written for."""
+    verified: bool = False
+    """Of P3.3's own: that entry's source was proven."""
 
 
 def parse_permit(value: bytes | str | Mapping[str, object]) -> Permit | None:
@@ -45,7 +49,19 @@ def parse_permit(value: bytes | str | Mapping[str, object]) -> Permit | None:
         reason=str(document.get("reason", ""))[:200],
         created_at=_seconds(document.get("created_at")),
         source=str(document.get("source", "")),
+        entry=f"{document['stream']}/{document['entry_id']}"
+        if "stream" in document and "entry_id" in document
+        else "",
+        verified=document.get("verified") is True,
     )
+
+
+def permit_for(claim: Claim, stream: str, entry_id: str, found: Permit | None) -> Permit | None:
+    """The permit, unless it was written for another entry that only claimed to be of this
+    plan's source: whoever guesses an id would else rule on the plan it belongs to."""
+    if found is None or not claim.authority.verified or found.verified or not found.entry:
+        return found
+    return found if found.entry == f"{stream}/{entry_id}" else None
 
 
 def permit(claim: Claim, order: Order, found: Permit | None, now_epoch: float) -> Order | Denial:

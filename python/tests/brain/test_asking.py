@@ -194,6 +194,23 @@ def test_a_flushed_redis_loses_neither_the_highest_price_nor_what_is_in_flight(
     assert brain.redis.get(keys.BRAIN_ENV_KILL) == "false"
 
 
+def test_one_answer_without_a_position_that_nothing_closed_loses_no_trailing_stop(
+    brain: Brain,
+) -> None:
+    trailing = {"stop_loss_pct": 5, "trailing_start_pct": 2, "trailing_distance_pct": 1}
+    brain.policy({"default": trailing})
+    brain.exchange.hold(BTC, "1", "100")
+    brain.cycle(3)
+    brain.price(BTC, "110")
+    brain.cycle()
+    held, brain.exchange.held = brain.exchange.held, {}
+    brain.cycle()
+    brain.exchange.held = held
+    brain.price(BTC, "108.9")
+    brain.cycle()
+    assert [intent.reason.partition(":")[0] for intent in brain.intents] == ["TRAILING_STOP"]
+
+
 def test_a_position_that_turned_round_unseen_starts_anew(brain: Brain) -> None:
     brain.exchange.hold(BTC, "1", "100")
     brain.cycle()

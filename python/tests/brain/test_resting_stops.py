@@ -147,6 +147,19 @@ def test_it_is_swept_when_the_position_is_gone(brain: Brain) -> None:
     assert brain.redis.hgetall("quantum:exitbrain:stops") == {}
 
 
+def test_one_answer_without_the_position_that_nothing_closed_sweeps_none(brain: Brain) -> None:
+    _with_stop(brain)
+    brain.cycle()
+    held, brain.exchange.held = brain.exchange.held, {}
+    brain.cycle()
+    brain.exchange.held = held
+    brain.cycle(2)
+    assert _asked(brain, CANCEL) == []
+    brain.exchange.hold(BTC, "0", "0")
+    brain.cycle(2)
+    assert len(_asked(brain, CANCEL)) == 1  # gone for good, by somebody else's hand
+
+
 def test_a_refused_cancel_is_asked_for_again_under_a_new_id(brain: Brain) -> None:
     _with_stop(brain)
     brain.exchange.hold(BTC, "0", "0")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
 
-from quantum_exit.brain.asking import CLOSE_SLOT
+from quantum_exit.brain.asking import CLOSE_SLOT, answered
 from quantum_exit.brain.engine import Mode, Step, View, Wish, price_of, step, wire
 from quantum_exit.brain.news import (
     Alert,
@@ -35,7 +35,7 @@ from quantum_exit.brain.stops import SymbolStops
 from quantum_exit.brain.store import Commit, Reading, changed, gone
 from quantum_exit.brain.switches import CurrentMode, control_entry
 from quantum_exit.brain.track import AskState, Track
-from quantum_exit.brain.watch import Sight, forget, watch, went_flat
+from quantum_exit.brain.watch import Sight, forget, still_held, watch, went_flat
 from quantum_exit.brain.world import Seen, StopList
 from quantum_exit.messages import IntentAction
 from quantum_exit.values import format_epoch
@@ -72,17 +72,19 @@ class Thought:
 def think(before: BrainState, inputs: Inputs) -> Thought:
     reading, now_epoch = inputs.reading, inputs.now_epoch
     done = step(before.tracks, _view(before, inputs))
+    sight = _sight(inputs)
+    kept = _kept(before, sight, reading.results)
     protection, gaps, added_s = covered(
         before.protection,
-        {symbol: track.rules.opened_epoch for symbol, track in done.tracks.items()},
+        {s: track.rules.opened_epoch for s, track in (kept | dict(done.tracks)).items()},
         frozenset(done.unpriced),
         now_epoch,
         inputs.cycle_s + SLACK_S,
     )
-    tracks = _with_unprotected(done.tracks, added_s)
+    tracks = _with_unprotected(kept | dict(done.tracks), added_s)
     books, unexplained = watch(
         forget(before.books) if reading.state_lost else before.books,
-        _sight(inputs),
+        sight,
         first=before.first_run,
     )
     stop_steps = _step_all_stops(before, tracks, inputs)
@@ -111,6 +113,17 @@ def think(before: BrainState, inputs: Inputs) -> Thought:
     )
     commit = _commit(before, after, inputs, (*done.wishes, *stop_wishes), alerts)
     return Thought(after, commit, done)
+
+
+def _kept(before: BrainState, sight: Sight, results: tuple[PlanResult, ...]) -> dict[str, Track]:
+    """The tracks of positions that are missing from this one answer without a reason: with
+    them would go what trails, what was taken, and the stops on the exchange."""
+    held = still_held(before.books, sight)
+    return {
+        symbol: answered(track, tuple(r for r in results if r.symbol == symbol), sight.now_epoch)[0]
+        for symbol, track in before.tracks.items()
+        if symbol in held
+    }
 
 
 def _view(before: BrainState, inputs: Inputs) -> View:

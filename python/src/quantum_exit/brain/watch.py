@@ -102,6 +102,20 @@ def _look(symbol: str, book: Book, seen: Decimal, sight: Sight) -> tuple[Book, U
     return Book(seen, seen, seen), problem
 
 
+def still_held(books: Mapping[str, Book], sight: Sight) -> frozenset[str]:
+    """Symbols that this answer of the exchange shows flat, with no fill to say why: once, that
+    may be the answer's fault. The next one is believed, and told by `watch`."""
+    return frozenset(
+        symbol
+        for symbol, book in books.items()
+        if symbol not in sight.observed
+        and symbol not in sight.granted
+        and book.suspect_cycles + 1 < SUSPECT_CYCLES
+        and book.expected
+        and (book.expected + sight.fills.get(symbol, _ZERO)) * book.expected > 0
+    )
+
+
 def went_flat(books: Mapping[str, Book], fills: Iterable[tuple[str, Decimal]]) -> frozenset[str]:
     """Symbols whose position was zero, or on the other side, after one of these fills.
     `fills`: (symbol, signed quantity), in the order in which they were made."""

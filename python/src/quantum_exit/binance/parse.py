@@ -242,7 +242,7 @@ def max_leverages(value: Any) -> dict[str, int]:
 
 
 def exchange_rules(body: bytes) -> dict[str, SymbolRules]:
-    """The rules of every symbol whose filters are complete; the others are left out.
+    """The rules of every symbol whose filters are complete, at least one; others are left out.
 
     Decoded symbol by symbol: the whole answer never exists as Python objects, which would be
     several times the memory of what is kept. Equal numbers are one object.
@@ -258,7 +258,11 @@ def exchange_rules(body: bytes) -> dict[str, SymbolRules]:
             return None
 
     symbols = as_list(as_object(decode_json(body, compact)).get("symbols"))
-    return {rules.symbol: rules for rules in symbols if isinstance(rules, SymbolRules)}
+    found = {rules.symbol: rules for rules in symbols if isinstance(rules, SymbolRules)}
+    if not found:
+        # An exchange without a symbol is none: what is known stays known.
+        raise Malformed("symbols: none that can be read")
+    return found
 
 
 def _symbol_rules(row: Mapping[str, Any], seen: dict[str, Decimal]) -> SymbolRules:

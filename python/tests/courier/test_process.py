@@ -258,6 +258,19 @@ def test_noise_on_the_stream_is_told_and_stops_nothing(
     assert receiver.got[1].document["alert_id"] == last
 
 
+@pytest.mark.parametrize("value", ['"\\ud800"', "NaN", "1e999"])
+def test_details_that_no_receiver_could_read_are_told_as_they_are(
+    courier: CourierProcess, receiver: Receiver, redis_client: redis.Redis, value: str
+) -> None:
+    details = f'{{"n": {value}}}'
+    redis_client.xadd(keys.ALERTS, {"alert_type": "ODD", "alert_id": "o-1", "details": details})
+    meant = raise_alert(redis_client)
+    courier.start()
+    wait_recorded(redis_client, last_alert_id=meant, waiting="0")
+    assert receiver.ids() == ["o-1", meant]
+    assert receiver.got[0].document["details"] == {"text": details}
+
+
 def test_each_destination_goes_at_its_own_pace(
     courier: CourierProcess, receiver: Receiver, redis_client: redis.Redis
 ) -> None:

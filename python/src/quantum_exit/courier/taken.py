@@ -112,6 +112,9 @@ def _details(text: str) -> dict[str, Any]:
         return {}
     try:
         value = json.loads(text)
+        # JSON can spell half a character and a number beyond all, which neither the disk nor a
+        # receiver takes.
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         value = None
     return value if isinstance(value, dict) else {"text": text}

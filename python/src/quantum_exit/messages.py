@@ -36,6 +36,8 @@ _MAX_TEXT = 1_000
 _MAX_INTENT = 8_000
 _TRUTH: Final = {"true": True, "false": False}
 
+_LISTED: Final = {name.encode(): name for name in (*PLAN_FIELDS, *INTENT_FIELDS, "sig")}
+
 E = TypeVar("E", bound=StrEnum)
 
 
@@ -116,15 +118,12 @@ class Plan:
 
 
 def decode_fields(raw: Mapping[bytes, bytes]) -> dict[str, str] | Malformed:
-    """Redis bytes to strings. Fields whose *name* is not UTF-8 are unlisted, so ignored."""
+    """Redis bytes to strings, under the listed names; other fields are ignored."""
     fields: dict[str, str] = {}
     bad: list[str] = []
     for raw_name, raw_value in raw.items():
-        try:
-            name = raw_name.decode()
-        except UnicodeDecodeError:
-            continue
-        if name not in PLAN_FIELDS and name not in INTENT_FIELDS and name != "sig":
+        name = _LISTED.get(raw_name)
+        if name is None:
             continue
         try:
             fields[name] = raw_value.decode()

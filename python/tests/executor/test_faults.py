@@ -161,6 +161,33 @@ def test_too_many_requests_are_followed_by_silence(world: World) -> None:
     assert set(in_order[:2]) == {"BTCUSDT", "ETHUSDT"}
 
 
+def test_no_entry_goes_before_the_exits_that_the_silence_held_up(world: World) -> None:
+    """Not by a head start: however long such an exit takes, entries wait for its answer. And
+    the exits that waited behind it in its symbol see what it has left of the position."""
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        world.hold(symbol, "1")
+    headers = {"Retry-After": "1"}
+    limited = {"status": 429, "headers": headers, "body": {"code": -1003, "msg": "Too many"}}
+    world.exchange.add_fault(**ORDER, times=1, answer=limited)
+    first = world.signed(qty="0.1")
+    world.send(first)
+    wait_for(lambda: world.orders(), "the refused order")
+    (refused,) = world.orders()
+    world.exchange.add_fault(**ORDER, symbol="ETHUSDT", times=1, delay_after_ms=300)
+    entries = [world.opening(symbol=s, qty="10") for s in ("SOLUSDT", "AVAXUSDT")]
+    exits = [world.signed(symbol="ETHUSDT", qty=qty) for qty in ("0.7", "0.7", "0.7")]
+    for plan in (*entries, *exits):
+        world.send(plan)
+    wait_for(lambda: len(world.results()) == 6, "all results")
+    found = {fields["plan_id"]: fields for fields in world.results()}
+    filled = [(found[p["plan_id"]]["filled_qty"], found[p["plan_id"]]["error"]) for p in exits]
+    assert filled == [("0.7", ""), ("0.3", ""), ("0", "already_flat")]
+    held_up, *_ = [o for o in world.orders(refused.seq) if o.params["symbol"] == "ETHUSDT"]
+    opened = [o for o in world.orders(refused.seq) if o.params["symbol"] in ("SOLUSDT", "AVAXUSDT")]
+    assert len(opened) == 2
+    assert all(order.arrived_at_s > held_up.arrived_at_s + 0.3 for order in opened)
+
+
 def test_a_ban_is_obeyed(world: World) -> None:
     world.hold("BTCUSDT", "1")
     world.exchange.add_fault(

@@ -32,6 +32,8 @@ from urllib.parse import urlsplit
 
 import certifi
 
+from quantum_exit.sockets import bound_by_kernel, bound_reads
+
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024  # exchangeInfo, the largest answer, is about 1 MB
 _CHUNK_BYTES: Final = 256 * 1024
 _GZIP: Final = 16 + zlib.MAX_WBITS
@@ -93,6 +95,7 @@ class Wire:
         self._timeout_s = timeout_s
         self._connect_timeout_s = min(connect_timeout_s, timeout_s)
         self._sock: socket.socket | None = None
+        self._poll = select.poll()
 
     def exchange(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes | None = None
@@ -135,11 +138,12 @@ class Wire:
     def _connection(self) -> socket.socket:
         """The kept one, unless it was closed or spoken on while nobody had asked."""
         sock = self._sock
-        if sock is not None and not _readable(sock):
-            sock.settimeout(self._timeout_s)
+        if sock is not None and not self._poll.poll(0):
             return sock
         self.close()
         self._sock = self._open()
+        self._poll = select.poll()  # select() cannot wait for a descriptor above 1,023
+        self._poll.register(self._sock, select.POLLIN)
         return self._sock
 
     def _open(self) -> socket.socket:
@@ -150,6 +154,7 @@ class Wire:
             if self._tls:
                 sock = tls_context().wrap_socket(sock, server_hostname=self._host)
             sock.settimeout(self._timeout_s)
+            bound_by_kernel(sock)
         except BaseException:
             sock.close()
             raise
@@ -184,8 +189,13 @@ class _Incoming(io.RawIOBase):
         left_s = self._deadline - time.monotonic()
         if left_s <= 0:
             raise _UnusableAnswer("answer too slow")
-        self._sock.settimeout(min(left_s, self._timeout_s))
-        return self._sock.recv_into(buffer)
+        if left_s >= self._timeout_s:
+            return self._sock.recv_into(buffer)
+        bound_reads(self._sock, left_s)
+        try:
+            return self._sock.recv_into(buffer)
+        finally:
+            bound_reads(self._sock, self._timeout_s)
 
 
 def _read_body(response: HTTPResponse) -> bytes:
@@ -212,12 +222,6 @@ def _read_body(response: HTTPResponse) -> bytes:
     if received < (expected or 0) or (received and unpacker is not None and not unpacker.eof):
         raise _UnusableAnswer("answer cut short")
     return b"".join(chunks)
-
-
-def _readable(sock: socket.socket) -> bool:
-    poll = select.poll()  # select() cannot wait for a descriptor above 1,023
-    poll.register(sock, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 def describe(error: BaseException) -> str:

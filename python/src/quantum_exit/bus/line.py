@@ -14,6 +14,7 @@ import hiredis
 from redis.exceptions import ResponseError
 
 from quantum_exit.bus.connection import RedisClient
+from quantum_exit.sockets import bound_by_kernel
 
 Argument = str | bytes | int
 _pack: Final[Any] = hiredis.pack_command
@@ -32,7 +33,9 @@ class Line:
 
     @cached_property
     def _connection(self) -> Any:
-        return self._client.connection_pool.get_connection()
+        connection: Any = self._client.connection_pool.get_connection()
+        bound_by_kernel(connection._sock)
+        return connection
 
     def ask(self, commands: Sequence[tuple[Argument, ...]]) -> list[Any]:
         """An answer for each command, in one round trip. One that Redis refuses is answered

@@ -48,6 +48,9 @@ class Context:
     in_flight: InFlight = field(default_factory=InFlight)
     began_mono: float = field(default_factory=time.monotonic)
     stop: threading.Event = field(default_factory=threading.Event)
+    exits_that_waited: set[str] = field(default_factory=set)
+    """Identities of exits that the exchange's silence held up and that have no answer since:
+    no entry goes before them."""
     _moved_at: dict[str, float] = field(default_factory=dict)
     """Symbol -> when the last plan of its lane ended, monotonic."""
 
@@ -71,9 +74,12 @@ class Context:
         """Whether no order of ours can have moved the symbol after that moment."""
         return self._moved_at.get(symbol, self.began_mono) < moment_mono
 
-    def finished(self, identity: str, symbol: str) -> None:
-        """A plan that held its symbol's lane has its result."""
+    def finished(self, identity: str, symbol: str, *, seen_for: Work | None = None) -> None:
+        """A plan that held its symbol's lane has its result. `seen_for`: the lane's next plan,
+        if its world was seen already, behind that result."""
         self._moved_at[symbol] = time.monotonic()
+        if seen_for is not None:
+            seen_for.seen_mono = time.monotonic()
         self.in_flight.release(identity)
         self.lanes.release(symbol)
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from quantum_exit.messages import OrderType
 from quantum_exit.values import OrderSide, format_number
@@ -95,25 +95,29 @@ class OpenGrant:
         )
 
     def dump(self) -> str:
-        fields = asdict(self)
+        values: dict[str, Any] = {name: getattr(self, name) for name in _FIELDS}
         for name in ("qty", "trigger_price", "plan_timestamp"):
-            value = fields[name]
-            fields[name] = None if value is None else format_number(value)
-        return json.dumps(fields, sort_keys=True, separators=(",", ":"))
+            value = values[name]
+            values[name] = None if value is None else format_number(value)
+        return _to_json(values)
+
+
+_FIELDS: Final = tuple(sorted(field.name for field in fields(OpenGrant)))
+_to_json: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def load_grant(text: bytes | str) -> OpenGrant:
     """Raises ValueError, KeyError or TypeError for anything that is not our own grant."""
-    fields = json.loads(text)
-    trigger = fields["trigger_price"]
+    values = json.loads(text)
+    trigger = values["trigger_price"]
     return OpenGrant(
         **{
-            **fields,
-            "side": OrderSide(fields["side"]),
-            "type": OrderType(fields["type"]),
-            "qty": Decimal(fields["qty"]),
+            **values,
+            "side": OrderSide(values["side"]),
+            "type": OrderType(values["type"]),
+            "qty": Decimal(values["qty"]),
             "trigger_price": None if trigger is None else Decimal(trigger),
-            "plan_timestamp": Decimal(fields["plan_timestamp"]),
-            "state": GrantState(fields["state"]),
+            "plan_timestamp": Decimal(values["plan_timestamp"]),
+            "state": GrantState(values["state"]),
         }
     )

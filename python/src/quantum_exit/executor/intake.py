@@ -22,7 +22,7 @@ from quantum_exit.executor.result import of_denial
 from quantum_exit.executor.settler import Settler
 from quantum_exit.executor.store import Ending, Entry, Store
 from quantum_exit.executor.waiting import WaitingRoom
-from quantum_exit.executor.work import Work
+from quantum_exit.executor.work import Work, slim
 from quantum_exit.gates.authority import examine
 from quantum_exit.gates.chain import judge
 from quantum_exit.gates.model import Claim, Denial, Lane, Observed, Order, Outcome
@@ -162,7 +162,7 @@ class Intake:
                 batch.endings.append(Ending(entry, claim.identity, result))
             else:
                 doubtful = float(claim.plan.timestamp) < self._trusted_since
-                work = Work(claim, entry, verdict, seen, looked_at, look_first=doubtful)
+                work = Work(slim(claim), entry, verdict, seen, looked_at, look_first=doubtful)
                 work.permit = self._observer.permit(claim)
                 batch.waiting.append(work)
 

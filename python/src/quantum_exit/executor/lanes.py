@@ -26,6 +26,7 @@ class Lanes:
         """Queue behind the symbol's other orders."""
         with self._changed:
             if work.symbol in self._busy:
+                work.seen = None  # too old by then, and thousands may wait
                 self._waiting.setdefault(work.symbol, deque()).append(work)
             else:
                 self._start(work)
@@ -39,6 +40,12 @@ class Lanes:
         """Ready again after a pause; its symbol was busy all the while."""
         with self._changed:
             self._start(work)
+
+    def next_of(self, symbol: str) -> Work | None:
+        """What `release` of this busy symbol will make ready; nobody else touches it till then."""
+        with self._changed:
+            queue = self._waiting.get(symbol)
+            return queue[0] if queue else None
 
     def release(self, symbol: str) -> None:
         """The symbol's order has ended: its next one is ready."""

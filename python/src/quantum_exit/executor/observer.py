@@ -31,6 +31,17 @@ _LEDGER_FIELDS: Final = ("position_amt", "updated_at")
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """The commands of one look, and about whom they ask."""
+
+    commands: list[tuple[Argument, ...]]
+    plan_ids: list[str]
+    identities: list[str]
+    sources: list[str]
+    symbols: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class _Seen:
     """The raw answers of one round trip."""
 
@@ -64,6 +75,12 @@ class Observer:
     def look(self, claims: list[Claim], *, permits: bool = False) -> None:
         """Reads all that the gates of these plans may ask for, and with `permits` those that
         have come already."""
+        question = self.question(claims, permits=permits)
+        self.take(question, self._line.ask(question.commands))
+
+    @staticmethod
+    def question(claims: list[Claim], *, permits: bool = False) -> Question:
+        """What `look` asks, for who asks more in the same round trip."""
         plan_ids = list({claim.plan.plan_id for claim in claims}) if permits else []
         identities = list({claim.identity for claim in claims})
         sources = list({claim.plan.source for claim in claims})
@@ -85,16 +102,24 @@ class Observer:
             )
         commands.append(("HMGET", keys.SNAPSHOT_STATE, "ts_epoch", "symbols"))
         commands.append(("HGETALL", keys.POLICY_CURRENT))
+        return Question(commands, plan_ids, identities, sources, symbols)
+
+    def take(self, question: Question, answers: list[Any]) -> None:
+        """What Redis answered to it."""
         # A key of the wrong type is one unreadable answer, not a lost batch.
-        answers = self._line.ask(commands)
         _raise_unless_wrong_type(answers)
+        sources, symbols = question.sources, question.symbols
+        (_, *marks), (_, *others), *_ = question.commands
+        passing = others[len(question.plan_ids) :]
         values = dict(zip(marks + others, answers[0] + answers[1], strict=True))
         ttls_ms = dict(zip(passing, answers[2:], strict=False))
         *books, state, policy = answers[2 + len(passing) :]
         now_epoch = self._wall()
         snapshots, ledgers = map(_list, books[0::3]), map(_list, books[1::3])
         self._seen = _Seen(
-            done={name: values[keys.executor_done(name)] is not None for name in identities},
+            done={
+                name: values[keys.executor_done(name)] is not None for name in question.identities
+            },
             delegations={
                 source: _delegation(values[name], ttls_ms[name])
                 for source, name in ((source, keys.delegation(source)) for source in sources)
@@ -112,7 +137,7 @@ class Observer:
             policy=read_policy(as_map(policy), now_epoch),
             lane_open=values[keys.MANUAL_LANE_ENABLED] == b"1"
             and ttls_ms[keys.MANUAL_LANE_ENABLED] > 0,
-            permits={plan_id: values[keys.permit(plan_id)] for plan_id in plan_ids},
+            permits={plan_id: values[keys.permit(plan_id)] for plan_id in question.plan_ids},
         )
 
     def permit(self, claim: Claim) -> Permit | None:

@@ -12,7 +12,7 @@ from quantum_exit.bus.connection import RedisClient
 from quantum_exit.executor.context import Context
 from quantum_exit.executor.grant import OpenGrant, load_grant
 from quantum_exit.executor.store import Entry, Store
-from quantum_exit.executor.work import Work
+from quantum_exit.executor.work import Work, slim
 from quantum_exit.gates.authority import examine
 from quantum_exit.gates.model import Lane, Order
 from quantum_exit.gates.permit import Permit
@@ -55,7 +55,7 @@ def _work_of(context: Context, redis: RedisClient, grant: OpenGrant, entry: Entr
     if claim.identity != grant.identity:
         return None
     order = Order(grant.qty, grant.reduces, by_owner=plan.source == gates.owner)
-    return Work(claim, entry, order, grant=grant, permit=_used_up(grant))
+    return Work(slim(claim), entry, order, grant=grant, permit=_used_up(grant))
 
 
 def _used_up(grant: OpenGrant) -> Permit:

@@ -1,4 +1,4 @@
-"""The last steps of one plan: judged once more, granted, signed once, sent once, settled.
+"""The last steps of an approved plan: granted, signed once, sent once, settled.
 
 What was granted may reach the exchange; a request is never sent a second time. A new attempt
 is a new grant, and only after it is certain that the one before cannot execute.
@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
 from typing import Final
 
 from quantum_exit.binance.client import Client
-from quantum_exit.binance.clock import ClockUnknown
 from quantum_exit.binance.errors import (
     CREDENTIAL_CODES,
     REDUCE_ONLY_REJECTED,
@@ -30,12 +29,10 @@ from quantum_exit.binance.model import AlgoAck, AlgoCancelAck, OrderAck
 from quantum_exit.binance.orders import market_order, stop_market
 from quantum_exit.binance.signing import SignedRequest
 from quantum_exit.executor import endings, failpoints
+from quantum_exit.executor.approver import KILLED, Approver
 from quantum_exit.executor.context import Context
 from quantum_exit.executor.grant import (
     OpenGrant,
-    cancelled_client_id,
-    client_order_id,
-    stop_client_id,
 )
 from quantum_exit.executor.lookup import find_any_attempt
 from quantum_exit.executor.observer import Observer
@@ -43,33 +40,22 @@ from quantum_exit.executor.result import Result, of_denial
 from quantum_exit.executor.store import Ending, Entry, Store
 from quantum_exit.executor.work import Work
 from quantum_exit.gates import permit as permit_gate
-from quantum_exit.gates.chain import judge
 from quantum_exit.gates.model import (
-    DRILL_ACTION,
     DRILL_NOT_SENT,
-    KILL_SWITCH_ACTIVE,
     Denial,
-    Observed,
-    ObservedPosition,
-    Order,
     Outcome,
     denied,
 )
-from quantum_exit.gates.position import sendable, trigger_on_tick
-from quantum_exit.kill_switch import read_file
 from quantum_exit.messages import OrderType
-from quantum_exit.policy.reader import ValidPolicy
 from quantum_exit.values import format_number
 
-KILLED: Final = Denial(Outcome.SHADOW, KILL_SWITCH_ACTIVE)
 DRILLED: Final = Denial(Outcome.SKIP, DRILL_NOT_SENT)
 """It passed every gate, and a proof registered it so that it is not sent."""
 _MOST_REFUSALS: Final = 4
 _REFUSAL_PAUSE_S: Final = 0.2
 _NOT_SENT_PAUSE_S: Final = 0.25
 _NOT_READY_PAUSE_S: Final = 0.1
-_ENTRY_DELAY_S: Final = 0.05
-_SEEN_JUST_NOW_S: Final = 0.05
+_EXITS_FIRST_PAUSE_S: Final = 0.02
 _ATTEMPTS_MARGIN_S: Final = 60.0
 _OUTSIDE_WINDOW: Final = frozenset({TIMESTAMP_OUTSIDE, -5028})  # -5028: the engine's own word
 
@@ -82,6 +68,10 @@ class Sender:
     store: Store
     observer: Observer
     client: Client
+    approver: Approver = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.approver = Approver(self.context, self.store, self.observer, self.client)
 
     def run(self) -> None:
         while (work := self.context.lanes.take()) is not None:
@@ -89,138 +79,47 @@ class Sender:
 
     def process(self, work: Work) -> None:
         """Ends the plan, or hands it to the timers; the symbol stays busy in between."""
-        if self._wait_until_ready(work):
+        if self._waits_for_exchange(work):
             return
+        waited, work.waited_for_exchange = work.waited_for_exchange, False
         if work.grant is None:
             self._first_attempt(work)
         else:
             self._further_attempt(work, work.grant)
+        if waited and not work.waited_for_exchange:
+            self.context.exits_that_waited.discard(work.claim.identity)
 
-    # Before the grant
-
-    def _wait_until_ready(self, work: Work) -> bool:
-        """No order while the exchange is not ready or has asked for silence. What grows too
-        old in the meantime expires."""
+    def _waits_for_exchange(self, work: Work) -> bool:
+        """No order while the exchange is not ready or has asked for silence; and once it is
+        over no entry before the exits that it held up. What grows too old meanwhile expires."""
         pause = self.client.rate.paused(order=True)
         why = self.context.market.not_ready or ("rate limited" if pause else "")
-        if not why:
+        if why:
+            delay_s = min(pause.remaining_s, 1.0) if pause else _NOT_READY_PAUSE_S
+        elif not work.order.reduces and self.context.exits_that_waited:
+            why, delay_s = "exits go first", _EXITS_FIRST_PAUSE_S
+        else:
             return False
         age_s = time.time() - float(work.claim.plan.timestamp)
-        if age_s > self.context.settings.gates.plan_lifetime_s:
-            self._end(work, Denial(Outcome.EXPIRED, f"plan_expired:not_ready:{why}"[:300]))
+        if age_s <= self.context.settings.gates.plan_lifetime_s:
+            self._again_when_ready(work, delay_s)
             return True
-        delay_s = min(pause.remaining_s, 1.0) if pause else _NOT_READY_PAUSE_S
-        # Exits first when the silence ends.
-        self._again(work, delay_s if work.order.reduces else delay_s + _ENTRY_DELAY_S)
+        self._end(work, Denial(Outcome.EXPIRED, f"plan_expired:not_ready:{why}"[:300]))
+        self.context.exits_that_waited.discard(work.claim.identity)
         return True
 
+    def _again_when_ready(self, work: Work, delay_s: float) -> None:
+        if work.order.reduces:
+            work.waited_for_exchange = True
+            self.context.exits_that_waited.add(work.claim.identity)
+        self._again(work, delay_s)
+
     def _first_attempt(self, work: Work) -> None:
-        seen = self._look(work)
-        order = self._final_order(work, seen)
-        if isinstance(order, Denial):
-            self._end(work, order)
-            return
-        if not order.reduces:
-            refused = self._set_leverage(work, seen)
-            if refused is not None:
-                self._end(work, refused)
-                return
-        grant = self._plan_grant(work, order, seen)
+        grant = self.approver.approve(work)
         if isinstance(grant, Denial):
             self._end(work, grant)
-        elif work.look_first and self._found_from_before(work, grant):
-            return
-        else:
+        elif not (work.look_first and self._found_from_before(work, grant)):
             self._grant_and_send(work, grant, replaces=None)
-
-    def _look(self, work: Work) -> Observed:
-        """The world anew, unless it was seen just now and nothing of ours has moved since."""
-        just_now = time.monotonic() - work.seen_mono < _SEEN_JUST_NOW_S
-        if work.seen and just_now and self.context.unchanged_since(work.symbol, work.seen_mono):
-            return work.seen
-        self.observer.look([work.claim])
-        return self.observer.observed(work.claim)
-
-    def _final_order(self, work: Work, seen: Observed) -> Order | Denial:
-        """The gates once more: the world may have changed while the plan waited."""
-        if work.grant is not None:  # its own first attempt is no repetition
-            seen = replace(
-                seen,
-                repeats=max(0, seen.repeats - 1),
-                orders_last_minute=max(0, seen.orders_last_minute - 1),
-            )
-        order = judge(work.claim, seen, self.context.settings.gates)
-        if isinstance(order, Denial) or work.claim.plan.type is OrderType.CANCEL:
-            return order
-        order = permit_gate.permit(work.claim, order, work.permit, seen.now_epoch)
-        if isinstance(order, Denial) or not order.reduces:
-            return order
-        qty = sendable(order.qty, seen)
-        return qty if isinstance(qty, Denial) else replace(order, qty=qty)
-
-    def _set_leverage(self, work: Work, seen: Observed) -> Denial | None:
-        """The policy's leverage is set before a position is opened with another one."""
-        policy, symbol = seen.policy, work.symbol
-        if not isinstance(policy, ValidPolicy):
-            return denied("policy_missing_or_stale")
-        wanted = policy.view.leverage_by_symbol.get(symbol)
-        if wanted is None or self.context.market.leverage(symbol) == wanted:
-            return None
-        if self._killed_outside_redis() or self.store.is_killed():
-            return KILLED
-        try:
-            self.client.leverage(symbol, wanted)
-        except ReadFailed as error:
-            code = getattr(error, "code", None)
-            return Denial(Outcome.ERROR, f"binance_error:{code}:leverage {wanted}: {error}"[:300])
-        self.context.market.set_leverage(symbol, wanted)
-        return None
-
-    def _plan_grant(self, work: Work, order: Order, seen: Observed) -> OpenGrant | Denial:
-        claim, plan = work.claim, work.claim.plan
-        client_id = client_order_id(claim.identity, 1)
-        if plan.type is not OrderType.MARKET:
-            intent_id = claim.intent.intent_id if claim.intent else plan.plan_id
-            named = (
-                stop_client_id(intent_id)
-                if plan.type is OrderType.STOP_MARKET
-                else cancelled_client_id(intent_id)
-            )
-            if named is None:
-                return Denial(Outcome.ERROR, "invalid_field:intent")
-            client_id = named
-        trigger = trigger_on_tick(plan, seen)
-        if isinstance(trigger, Denial):
-            return trigger
-        try:
-            timestamp_ms = self.context.clock.earliest_ms(time.monotonic())
-        except ClockUnknown:
-            return Denial(Outcome.EXPIRED, "plan_expired:not_ready:exchange clock unknown")
-        return OpenGrant(
-            identity=claim.identity,
-            plan_id=plan.plan_id,
-            source=plan.source,
-            lane=claim.lane.value,
-            stream=work.entry.stream,
-            group=work.entry.group,
-            entry_id=work.entry.entry_id,
-            symbol=plan.symbol,
-            side=plan.side,
-            type=plan.type,
-            qty=order.qty,
-            reduces=order.reduces,
-            trigger_price=trigger,
-            plan_timestamp=plan.timestamp,
-            client_order_id=client_id,
-            attempt=1,
-            timestamp_ms=timestamp_ms,
-            recv_window_ms=self.context.settings.recv_window_ms,
-            kill_exempt=(
-                plan.type is OrderType.CANCEL
-                and _is_flat(seen)
-                and plan.wire.get("action") != DRILL_ACTION  # it is to meet every gate
-            ),
-        )
 
     def _found_from_before(self, work: Work, grant: OpenGrant) -> bool:
         """Redis may have lost that this plan was sent: the exchange's books know."""
@@ -250,9 +149,9 @@ class Sender:
             self._end(work, Denial(Outcome.EXPIRED, f"plan_expired:age_s={age_s:.0f}"))
             return
         if not before.reduces:
-            order = self._final_order(work, self._look(work))
-            if isinstance(order, Denial):
-                self._end(work, order)
+            refused = self.approver.refusal_of_entry(work)
+            if refused is not None:
+                self._end(work, refused)
                 return
         timestamp_ms = self.context.clock.earliest_ms(time.monotonic())
         self._grant_and_send(work, before.next_attempt(timestamp_ms), replaces=before)
@@ -261,7 +160,7 @@ class Sender:
         failpoints.hit("before_grant")
         # The signing time is fixed before the switch is read: an order signed after a kill
         # cannot exist, and one signed before it dies at its fence.
-        if not grant.kill_exempt and self._killed_outside_redis():
+        if not grant.kill_exempt and self.approver.killed_outside_redis():
             self._end(work, KILLED)
             return
         intent = work.claim.intent
@@ -280,9 +179,6 @@ class Sender:
         outcome = self.client.send(self._sign(grant))
         failpoints.hit("after_send")
         self.conclude(work, grant, outcome)
-
-    def _killed_outside_redis(self) -> bool:
-        return self.context.env_killed or read_file(self.context.settings.kill_file).active
 
     def _not_granted(self, work: Work, answer: str) -> None:
         source = work.claim.plan.source
@@ -327,7 +223,7 @@ class Sender:
         elif isinstance(outcome, Refused):
             self._refused(work, grant, outcome)
         elif isinstance(outcome, RateLimited):
-            self._again(work, min(outcome.retry_after_s, 1.0))
+            self._again_when_ready(work, min(outcome.retry_after_s, 1.0))
         elif isinstance(outcome, NotSent):
             self._again(work, _NOT_SENT_PAUSE_S)
         elif isinstance(outcome, Unknown):
@@ -363,15 +259,21 @@ class Sender:
     def settle(self, grant: OpenGrant, result: Result) -> None:
         failpoints.hit("before_settle")
         entry = Entry(grant.stream, grant.group, grant.entry_id)
-        fill = result.fill
-        self.store.settle(
-            Ending(entry, grant.identity, result),
+        ending, fill = Ending(entry, grant.identity, result), result.fill
+        ledger = (
             partial(endings.ledger_after, grant.side, fill, time.time())
             if fill is not None and fill.filled_qty
-            else None,
+            else None
         )
+        following = self.context.lanes.next_of(grant.symbol)
+        if following is None:
+            self.store.settle(ending, ledger)
+        else:  # the look for the lane's next plan rides along, behind the result
+            question = self.observer.question([following.claim])
+            self.observer.take(question, self.store.settle(ending, ledger, question.commands))
+            following.seen = self.observer.observed(following.claim)
         failpoints.hit("after_settle")
-        self.context.finished(grant.identity, grant.symbol)
+        self.context.finished(grant.identity, grant.symbol, seen_for=following)
 
     def _end(self, work: Work, denial: Denial) -> None:
         """A plan that ends without an order of its last grant, or without any grant."""
@@ -386,10 +288,6 @@ class Sender:
 
     def _again(self, work: Work, delay_s: float) -> None:
         self.context.timers.after(delay_s, lambda: self.context.lanes.resume(work))
-
-
-def _is_flat(seen: Observed) -> bool:
-    return isinstance(seen.position, ObservedPosition) and seen.position.amount == 0
 
 
 def result_of_ack(grant: OpenGrant, ack: object) -> Result:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
 from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
@@ -123,18 +123,25 @@ class Store:
         found = self.redis.hgetall(keys.EXECUTOR_OPEN)
         return {_text(name): _text(value) for name, value in found.items()}
 
-    def settle(self, ending: Ending, ledger_after: LedgerAfter | None = None) -> None:
+    def settle(
+        self,
+        ending: Ending,
+        ledger_after: LedgerAfter | None = None,
+        then: Sequence[tuple[Argument, ...]] = (),
+    ) -> list[Any]:
         """Result, ledger, metrics, done mark and ACK in one atomic step. The ledger goes on from
-        the amount that it holds in that very step."""
+        the amount that it holds in that very step. Returns the answers to the commands `then`,
+        which Redis sees behind it."""
         symbol = ending.result.symbol
         while True:
             ledger: tuple[str, ...] = ()
             if ledger_after is not None:
                 before = self._ledgers.get(symbol, "")
                 ledger = (before, *ledger_after(before))
-            answer = self._line.call(*_settle_call(ending, ledger))
+            answer, *others = self._line.ask([_settle_call(ending, ledger), *then])
+            _raise_first([answer])
             if not isinstance(answer, list):
-                return
+                return others
             self._ledgers[symbol] = _text(answer[0])
 
     def deny(self, endings: list[Ending]) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from quantum_exit.executor.grant import OpenGrant
 from quantum_exit.executor.store import Entry
@@ -12,6 +14,7 @@ from quantum_exit.gates.model import Claim, Observed, Order
 from quantum_exit.gates.permit import Permit
 
 Report = Callable[[str], None]
+_STILL_ASKED: Final = ("plan_id", "symbol", "side", "qty", "source", "action")
 
 
 @dataclass(slots=True)
@@ -31,10 +34,22 @@ class Work:
     """It may have been sent in a life that Redis has forgotten: ask the exchange before."""
     refusals: int = 0
     """How often the exchange shed it under load."""
+    waited_for_exchange: bool = False
+    """It is an exit that found the exchange silent or not ready, and has not been sent since."""
 
     @property
     def symbol(self) -> str:
         return self.claim.plan.symbol
+
+
+def slim(claim: Claim) -> Claim:
+    """What a plan needs once its signatures have been verified: what they are over may be ten
+    times as large, and thousands of plans may wait."""
+    plan, intent = claim.plan, claim.intent
+    wire = {name: plan.wire[name] for name in _STILL_ASKED if name in plan.wire}
+    if intent is not None:
+        intent = replace(intent, wire={})
+    return replace(claim, plan=replace(plan, wire=wire), intent=intent)
 
 
 class InFlight:
@@ -43,7 +58,7 @@ class InFlight:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._entry_of: dict[str, Entry] = {}
-        self._entries: set[tuple[str, str]] = set()
+        self._entry_ids: defaultdict[str, set[str]] = defaultdict(set)
 
     def admit(self, identity: str, entry: Entry) -> bool:
         """False when the same plan is already on its way, under this or another entry."""
@@ -51,23 +66,19 @@ class InFlight:
             if identity in self._entry_of:
                 return False
             self._entry_of[identity] = entry
-            self._entries.add((entry.stream, entry.entry_id))
+            self._entry_ids[entry.stream].add(entry.entry_id)
             return True
-
-    def entry_of(self, identity: str) -> Entry | None:
-        with self._lock:
-            return self._entry_of.get(identity)
 
     def holds(self, stream: str, entry_id: str) -> bool:
         with self._lock:
-            return (stream, entry_id) in self._entries
+            return entry_id in self._entry_ids[stream]
 
     def release(self, *identities: str) -> None:
         with self._lock:
             for identity in identities:
                 entry = self._entry_of.pop(identity, None)
                 if entry is not None:
-                    self._entries.discard((entry.stream, entry.entry_id))
+                    self._entry_ids[entry.stream].discard(entry.entry_id)
 
     def __len__(self) -> int:
         return len(self._entry_of)

@@ -40,11 +40,6 @@ def with_hashes(text: str, hashes: Mapping[str, Iterable[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def users_of(text: str) -> list[str]:
-    """Users with a password, in the file's order."""
-    return re.findall(r"^user ([a-z0-9_]+) on #", text, re.MULTILINE)
-
-
 def revision_of(text: str) -> str:
     found = re.search(r"^user (revision-[0-9a-f]{16}) ", text, re.MULTILINE)
     return found.group(1) if found else ""

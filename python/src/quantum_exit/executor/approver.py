@@ -1,0 +1,166 @@
+"""What comes before the grant: the world looked at anew, and all gates once more.
+
+What a plan waited for, it waited for in a world that may have changed since.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import Final
+
+from quantum_exit.binance.client import Client
+from quantum_exit.binance.clock import ClockUnknown
+from quantum_exit.binance.errors import ReadFailed
+from quantum_exit.executor.context import Context
+from quantum_exit.executor.grant import (
+    OpenGrant,
+    cancelled_client_id,
+    client_order_id,
+    stop_client_id,
+)
+from quantum_exit.executor.observer import Observer
+from quantum_exit.executor.store import Store
+from quantum_exit.executor.work import Work
+from quantum_exit.gates import permit as permit_gate
+from quantum_exit.gates.chain import judge
+from quantum_exit.gates.model import (
+    DRILL_ACTION,
+    KILL_SWITCH_ACTIVE,
+    Denial,
+    Observed,
+    ObservedPosition,
+    Order,
+    Outcome,
+    denied,
+)
+from quantum_exit.gates.position import sendable, trigger_on_tick
+from quantum_exit.kill_switch import read_file
+from quantum_exit.messages import OrderType
+from quantum_exit.policy.reader import ValidPolicy
+
+KILLED: Final = Denial(Outcome.SHADOW, KILL_SWITCH_ACTIVE)
+_SEEN_JUST_NOW_S: Final = 0.05
+
+
+@dataclass(slots=True)
+class Approver:
+    """Belongs to one order thread, as what it is made of does."""
+
+    context: Context
+    store: Store
+    observer: Observer
+    client: Client
+
+    def approve(self, work: Work) -> OpenGrant | Denial:
+        """The grant to ask for, of the plan's first attempt."""
+        seen = self._look(work)
+        order = self._final_order(work, seen)
+        if isinstance(order, Denial):
+            return order
+        if not order.reduces:
+            refused = self._set_leverage(work, seen)
+            if refused is not None:
+                return refused
+        return self._plan_grant(work, order, seen)
+
+    def refusal_of_entry(self, work: Work) -> Denial | None:
+        """What stands against a further attempt to open a position by now."""
+        order = self._final_order(work, self._look(work))
+        return order if isinstance(order, Denial) else None
+
+    def killed_outside_redis(self) -> bool:
+        return self.context.env_killed or read_file(self.context.settings.kill_file).active
+
+    def _look(self, work: Work) -> Observed:
+        """The world anew, unless it was seen just now and nothing of ours has moved since."""
+        just_now = time.monotonic() - work.seen_mono < _SEEN_JUST_NOW_S
+        if work.seen and just_now and self.context.unchanged_since(work.symbol, work.seen_mono):
+            return work.seen
+        self.observer.look([work.claim])
+        return self.observer.observed(work.claim)
+
+    def _final_order(self, work: Work, seen: Observed) -> Order | Denial:
+        """The gates once more: the world may have changed while the plan waited."""
+        if work.grant is not None:  # its own first attempt is no repetition
+            seen = replace(
+                seen,
+                repeats=max(0, seen.repeats - 1),
+                orders_last_minute=max(0, seen.orders_last_minute - 1),
+            )
+        order = judge(work.claim, seen, self.context.settings.gates)
+        if isinstance(order, Denial) or work.claim.plan.type is OrderType.CANCEL:
+            return order
+        order = permit_gate.permit(work.claim, order, work.permit, seen.now_epoch)
+        if isinstance(order, Denial) or not order.reduces:
+            return order
+        qty = sendable(order.qty, seen)
+        return qty if isinstance(qty, Denial) else replace(order, qty=qty)
+
+    def _set_leverage(self, work: Work, seen: Observed) -> Denial | None:
+        """The policy's leverage is set before a position is opened with another one."""
+        policy, symbol = seen.policy, work.symbol
+        if not isinstance(policy, ValidPolicy):
+            return denied("policy_missing_or_stale")
+        wanted = policy.view.leverage_by_symbol.get(symbol)
+        if wanted is None or self.context.market.leverage(symbol) == wanted:
+            return None
+        if self.killed_outside_redis() or self.store.is_killed():
+            return KILLED
+        try:
+            self.client.leverage(symbol, wanted)
+        except ReadFailed as error:
+            code = getattr(error, "code", None)
+            return Denial(Outcome.ERROR, f"binance_error:{code}:leverage {wanted}: {error}"[:300])
+        self.context.market.set_leverage(symbol, wanted)
+        return None
+
+    def _plan_grant(self, work: Work, order: Order, seen: Observed) -> OpenGrant | Denial:
+        claim, plan = work.claim, work.claim.plan
+        client_id = client_order_id(claim.identity, 1)
+        if plan.type is not OrderType.MARKET:
+            intent_id = claim.intent.intent_id if claim.intent else plan.plan_id
+            named = (
+                stop_client_id(intent_id)
+                if plan.type is OrderType.STOP_MARKET
+                else cancelled_client_id(intent_id)
+            )
+            if named is None:
+                return Denial(Outcome.ERROR, "invalid_field:intent")
+            client_id = named
+        trigger = trigger_on_tick(plan, seen)
+        if isinstance(trigger, Denial):
+            return trigger
+        try:
+            timestamp_ms = self.context.clock.earliest_ms(time.monotonic())
+        except ClockUnknown:
+            return Denial(Outcome.EXPIRED, "plan_expired:not_ready:exchange clock unknown")
+        return OpenGrant(
+            identity=claim.identity,
+            plan_id=plan.plan_id,
+            source=plan.source,
+            lane=claim.lane.value,
+            stream=work.entry.stream,
+            group=work.entry.group,
+            entry_id=work.entry.entry_id,
+            symbol=plan.symbol,
+            side=plan.side,
+            type=plan.type,
+            qty=order.qty,
+            reduces=order.reduces,
+            trigger_price=trigger,
+            plan_timestamp=plan.timestamp,
+            client_order_id=client_id,
+            attempt=1,
+            timestamp_ms=timestamp_ms,
+            recv_window_ms=self.context.settings.recv_window_ms,
+            kill_exempt=(
+                plan.type is OrderType.CANCEL
+                and _is_flat(seen)
+                and plan.wire.get("action") != DRILL_ACTION  # it is to meet every gate
+            ),
+        )
+
+
+def _is_flat(seen: Observed) -> bool:
+    return isinstance(seen.position, ObservedPosition) and seen.position.amount == 0

@@ -112,12 +112,17 @@ installed:
   description: Those of C(packages) that are installed.
   type: list
   returned: always
+deployed:
+  description: Whether the host has the mark of its first deployment.
+  type: bool
+  returned: always
 switching:
   description: Whether the deployment moves the host to the other environment.
   type: bool
   returned: success
 """
 
+DEPLOYED = Path("/var/lib/quantum/deployed")
 MACHINES = ("x86_64", "aarch64")
 CLOCK_AT_MOST_MS = 1000
 TIME_TIMEOUT_S = 3
@@ -325,6 +330,7 @@ def main() -> None:
         python=python_version(),
         machine=platform.machine(),
         installed=installed(asked["packages"]),
+        deployed=DEPLOYED.exists(),
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from quantum_exit import keys
+from quantum_exit.apply.service import METRICS
 from quantum_exit.signing import INTENT_FIELDS, Signer, generate_seed
 
 from ..conftest import wait_for
@@ -153,6 +154,7 @@ def test_a_position_seen_a_moment_late_is_still_protected(
 def test_unreadable_keys_lose_no_exit(start: Start, redis_client: redis.Redis) -> None:
     redis_client.set(keys.snapshot("BTCUSDT"), "x")
     redis_client.set(keys.POLICY_CURRENT, "x")
+    redis_client.set(METRICS, "x")
     start()
     send(redis_client, intent())
     wait_for(lambda: plans(redis_client), "a plan")

@@ -6,9 +6,12 @@ import signal
 import time
 from typing import Protocol
 
+import pytest
 import redis
 
 from paper_exchange.testing import PaperExchange
+from quantum_exit import keys
+from quantum_exit.permits.store import METRICS
 
 from ..processes import Start
 from .harness import (
@@ -98,3 +101,24 @@ def test_a_slow_exchange_delays_no_heartbeat(
     assert time.monotonic() - sent < 8, "within the wait of the executor"
     beat = float(heartbeat(redis_client)["ts_epoch"])
     assert time.time() - beat < 1.0
+
+
+def pending(client: redis.Redis) -> int:
+    (group,) = client.xinfo_groups(keys.APPLY_PLAN)
+    return int(group["pending"]) + int(group["lag"] or 0)
+
+
+@pytest.mark.parametrize(
+    "key", [keys.snapshot(SYMBOL), keys.SNAPSHOT_STATE, keys.position_baseline(SYMBOL), METRICS]
+)
+def test_a_key_of_another_type_in_its_place_stops_no_permit(
+    start: Start, redis_client: redis.Redis, exchange: PaperExchange, key: str
+) -> None:
+    exchange.set_position(SYMBOL, "3")
+    redis_client.set(key, "x")
+    start()
+    assert ask(redis_client)["allow"] is True
+    assert snapshot(redis_client)["position_amt"] == "3"
+    assert redis_client.hget(keys.SNAPSHOT_STATE, "symbols") == f'["{SYMBOL}"]'
+    send(redis_client, plan("p-2", decision="SKIP"))
+    wait_for(lambda: not pending(redis_client), "both acknowledged")

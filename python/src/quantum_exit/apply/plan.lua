@@ -6,10 +6,11 @@
 -- ARGV[2] the intent's entry id     ARGV[4] name under which the verdict is counted
 -- then: the plan's field names and values in turn.
 --
+-- A count that is no number stops nothing.
 -- Returns the plan's entry id, or "" when there had been one.
-redis.call('HINCRBY', KEYS[4], 'processed', 1)
+redis.pcall('HINCRBY', KEYS[4], 'processed', 1)
 if redis.call('EXISTS', KEYS[1]) == 1 then
-  redis.call('HINCRBY', KEYS[4], 'duplicates', 1)
+  redis.pcall('HINCRBY', KEYS[4], 'duplicates', 1)
   redis.call('XACK', KEYS[2], ARGV[1], ARGV[2])
   return ''
 end
@@ -17,6 +18,6 @@ local fields = {}
 for i = 5, #ARGV do fields[#fields + 1] = ARGV[i] end
 local id = redis.call('XADD', KEYS[3], '*', unpack(fields))
 redis.call('SET', KEYS[1], id, 'EX', ARGV[3])
-redis.call('HINCRBY', KEYS[4], ARGV[4], 1)
+redis.pcall('HINCRBY', KEYS[4], ARGV[4], 1)
 redis.call('XACK', KEYS[2], ARGV[1], ARGV[2])
 return id

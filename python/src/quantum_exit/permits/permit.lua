@@ -31,6 +31,7 @@ if not keep then
   redis.call('SET', KEYS[1], ARGV[3], 'EX', ARGV[4])
   redis.call('PUBLISH', ARGV[5], ARGV[6])
 end
-redis.call('HINCRBY', KEYS[3], keep and 'kept' or ARGV[7], 1)
+-- a count that is no number stops nothing
+redis.pcall('HINCRBY', KEYS[3], keep and 'kept' or ARGV[7], 1)
 redis.call('XACK', KEYS[2], ARGV[1], ARGV[2])
 return keep and 'kept' or 'written'

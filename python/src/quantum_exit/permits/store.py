@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from importlib.resources import files
 from typing import Any, Final
 
-from redis.exceptions import NoPermissionError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from quantum_exit import keys
 from quantum_exit.bus.connection import RedisClient
@@ -147,7 +148,7 @@ class Store:
 
     def write_snapshots(self, seen: Observation, flat: Iterable[str]) -> None:
         """All positions and the state of the whole account, in one step."""
-        pipe: Any = self._redis.pipeline(transaction=True)
+        rows: dict[str, Mapping[str, str]] = {}
         for symbol, position in seen.positions.items():
             fields = snapshot_fields(
                 amount=position.amount,
@@ -157,15 +158,19 @@ class Store:
                 unrealized_pnl=position.unrealized_pnl,
                 ts_epoch=seen.asked_epoch,
             )
-            pipe.hset(keys.snapshot(symbol), mapping=fields)
+            rows[keys.snapshot(symbol)] = fields
         for symbol in flat:
-            pipe.hset(keys.snapshot(symbol), mapping=_flat_fields(seen, symbol))
-        state = {
+            rows[keys.snapshot(symbol)] = _flat_fields(seen, symbol)
+        rows[keys.SNAPSHOT_STATE] = {
             "ts_epoch": format_epoch(seen.asked_epoch),
             "symbols": json.dumps(sorted(seen.positions), separators=(",", ":")),
         }
-        pipe.hset(keys.SNAPSHOT_STATE, mapping=state)
-        pipe.execute()
+
+        def put(pipe: Any) -> None:
+            for name, fields in rows.items():
+                pipe.hset(name, mapping=fields)
+
+        self._take_step(put, rows)
 
     def drop_snapshots(self, symbols: Iterable[str]) -> None:
         """Of flat symbols nobody asks about: an old row would look like a lost observation."""
@@ -197,15 +202,38 @@ class Store:
         pipe: Any = self._redis.pipeline(transaction=False)
         for entry in entries:
             pipe.xack(entry.stream, group, entry.entry_id)
-        pipe.hincrby(METRICS, counted_as, len(entries))
         pipe.execute()
+        with suppress(ResponseError):  # a count that is no number stops nothing
+            self._redis.hincrby(METRICS, counted_as, len(entries))
 
     def apply(self, actions: Sequence[Action], now_epoch: float) -> None:
         if not actions:
             return
+
+        def put(pipe: Any) -> None:
+            for action in actions:
+                _queue(pipe, action, now_epoch)
+
+        baselines = [keys.position_baseline(action.symbol) for action in actions]
+        self._take_step(put, [*baselines, STOPS_KEY, METRICS])
+
+    def _take_step(self, put: Callable[[Any], None], hashes: Iterable[str]) -> None:
+        """One transaction. What lies under another type in the place of one of these hashes,
+        which are ours, gives way: it would stop the permits of every symbol."""
+        try:
+            self._transact(put)
+        except ResponseError as error:
+            if "WRONGTYPE" not in str(error):
+                raise
+            for name in hashes:
+                if self._redis.type(name) not in (b"hash", b"none"):
+                    log.error("%s was no hash; it is written anew", name)
+                    self._redis.delete(name)
+            self._transact(put)
+
+    def _transact(self, put: Callable[[Any], None]) -> None:
         pipe: Any = self._redis.pipeline(transaction=True)
-        for action in actions:
-            _queue(pipe, action, now_epoch)
+        put(pipe)
         pipe.execute()
 
 

@@ -1,5 +1,6 @@
 """When a deployment counts as worse than what was there before, and when it changes the mode."""
 
+import base64
 import importlib.util
 import sys
 from pathlib import Path
@@ -161,3 +162,36 @@ def test_going_back_brings_a_dropped_password_back_and_leaves_a_rotated_one(
     }
     assert file.stat().st_mode & 0o777 == 0o600
     assert safe_point.restore_passwords(before) == []
+
+
+@pytest.mark.parametrize("name", ["exitbrain-v35.env", "intent-executor.env"])
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "A=1\nEXIT_EXECUTOR_KILL_SWITCH=false\nB=2\n",
+        "A=1\n  EXIT_EXECUTOR_KILL_SWITCH=false\nB=2",
+        "A=1\nEXIT_EXECUTOR_KILL_SWITCH =false\n",
+        "A=1\nB=2",
+    ],
+    ids=["as it is derived", "indented by hand", "with a blank by hand", "left out"],
+)
+def test_going_back_keeps_a_kill_switch_that_was_engaged_meanwhile(
+    safe_point: Any, tmp_path: Path, name: str, kept: str
+) -> None:
+    path = tmp_path / name
+    path.write_text("A=1\nEXIT_EXECUTOR_KILL_SWITCH=true\n")
+    content = {"content": base64.b64encode(kept.encode()).decode()}
+    restored = safe_point.content_to_restore(path, content).decode()
+    assert safe_point.parse(restored)["EXIT_EXECUTOR_KILL_SWITCH"] == "true"
+    assert safe_point.parse(restored)["A"] == "1"
+    path.write_text("A=1\nEXIT_EXECUTOR_KILL_SWITCH=false\n")
+    assert safe_point.content_to_restore(path, content).decode() == kept
+
+
+def test_going_back_writes_no_kill_switch_where_nobody_reads_one(
+    safe_point: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "alerts.env"
+    path.write_text("no assignment")
+    content = {"content": base64.b64encode(b"A=1\n").decode()}
+    assert safe_point.content_to_restore(path, content) == b"A=1\n"

@@ -101,6 +101,8 @@ REDIS = (
 ROOTS = (Path("/opt/quantum"), Path("/opt/quantum/paper"))
 LINKS = tuple(root / name for root in ROOTS for name in ("current", "previous"))
 KILL_SWITCH = "EXIT_EXECUTOR_KILL_SWITCH"
+# Who reads it.
+SWITCHED = (BRAIN_ENV.name, "intent-executor.env")
 OFF_WORDS = {"false", "0", "no", "off", "disabled"}
 
 
@@ -219,10 +221,13 @@ def kill_switch_on(path: Path) -> bool:
 
 def content_to_restore(path: Path, kept: dict) -> bytes:
     content = base64.b64decode(kept["content"])
-    if path == BRAIN_ENV and kill_switch_on(path):
-        line = rb"(?m)^" + KILL_SWITCH.encode() + rb"=.*$"
-        content = re.sub(line, KILL_SWITCH.encode() + b"=true", content)
-    return content
+    if path.parent != SECRETS or path.name not in SWITCHED or not kill_switch_on(path):
+        return content
+    line = rb"(?m)^[ \t]*" + KILL_SWITCH.encode() + rb"[ \t]*=.*$"
+    on = KILL_SWITCH.encode() + b"=true"
+    engaged = re.sub(line, on, content)
+    # Of two assignments the last one counts: so also where a person has written it otherwise.
+    return engaged if on in engaged.splitlines() else engaged.rstrip(b"\n") + b"\n" + on + b"\n"
 
 
 def restore_file(path: Path, kept: dict) -> bool:

@@ -297,6 +297,25 @@ def test_a_stop_rests_on_the_exchange_and_is_cancelled(world: World) -> None:
     assert world.exchange.state()["open_algos"] == []
 
 
+@pytest.mark.parametrize("symbol", ["BTCUSDT", None])
+def test_who_may_exit_in_one_symbol_takes_no_stop_of_another(
+    world: World, symbol: str | None
+) -> None:
+    world.hold("BTCUSDT", "1")
+    world.hold("ETHUSDT", "1")
+    intent = world.intent(symbol="ETHUSDT", action="PLACE_STOP", trigger_price="1000")
+    stop = world.by_intent(intent, type="STOP_MARKET", trigger_price="1000")
+    client_id = world.result(world.send(stop))["client_order_id"]
+    world.redis.set(keys.delegation(BRIDGE), json.dumps({"symbol": symbol}), ex=60)
+    cancel = {"type": "CANCEL", "qty": "0", "plan_id": f"cancel:{client_id}:1"}
+    allowed = world.outcome(world.plan(source=BRIDGE, **cancel))
+    resting = [algo["clientAlgoId"] for algo in world.exchange.state()["open_algos"]]
+    if symbol is None:
+        assert (allowed, resting) == (("EXECUTED", ""), [])
+    else:
+        assert (allowed, resting) == (denied(f"NOT_EXIT_OWNER:source={BRIDGE}"), [client_id])
+
+
 @pytest.mark.parametrize("forged", [{"safe_qty": "0.001"}, {"allow": False, "reason": "no"}])
 def test_a_permit_for_a_copy_that_guessed_the_id_is_not_the_owners(
     world: World, forged: dict[str, object]
@@ -327,7 +346,7 @@ def test_a_permit_of_a_p33_without_the_owners_key_counts_for_its_entry(world: Wo
 def test_a_cancel_names_a_stop_of_ours_or_nothing(world: World, name: str) -> None:
     """A delegate chooses the id of its plan, and with it the name of the stop."""
     world.hold("BTCUSDT", "1")
-    world.redis.set(keys.delegation(BRIDGE), json.dumps({"symbol": "BTCUSDT"}), ex=60)
+    world.redis.set(keys.delegation(BRIDGE), json.dumps({"symbol": None}), ex=60)
     cancel = world.plan(source=BRIDGE, type="CANCEL", qty="0", plan_id=f"cancel:{name}:1")
     assert world.outcome(cancel) == ("ERROR", "invalid_field:intent")
     assert not world.redis.hlen(keys.EXECUTOR_OPEN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from quantum_exit.delegation import Delegation
 from quantum_exit.gates.effect import asks_to_reduce, reduces_by_effect
 from quantum_exit.gates.model import (
     Authority,
@@ -13,7 +14,7 @@ from quantum_exit.gates.model import (
     denied,
 )
 from quantum_exit.gates.steps import CLOCK_SKEW_S
-from quantum_exit.messages import OrderType
+from quantum_exit.messages import OrderType, Plan
 
 
 def ownership(claim: Claim, seen: Observed, settings: Settings) -> Denial | None:
@@ -24,9 +25,17 @@ def ownership(claim: Claim, seen: Observed, settings: Settings) -> Denial | None
         isinstance(seen.position, ObservedPosition) and reduces_by_effect(plan, seen.position)
     ):
         return None
-    if seen.delegation is None or not seen.delegation.covers(plan.symbol):
+    if seen.delegation is None or not _covers(seen.delegation, plan):
         return denied(f"NOT_EXIT_OWNER:source={plan.source}")
     return _proven(claim, seen, settings) if claim.signs else None
+
+
+def _covers(delegation: Delegation, plan: Plan) -> bool:
+    """A cancellation names a stop, and its plan any symbol: who may exit in one symbol could
+    take the stops of all others."""
+    if plan.type is OrderType.CANCEL and delegation.symbol is not None:
+        return False
+    return delegation.covers(plan.symbol)
 
 
 def _proven(claim: Claim, seen: Observed, settings: Settings) -> Denial | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -219,14 +220,14 @@ def parse_plan(fields: Mapping[str, str]) -> Plan | Malformed:
         plan_id=plan_id,
         decision=decision,
         reason=reason,
-        symbol=symbol,
+        symbol=sys.intern(symbol),  # few, and the same in thousands of plans
         side=side,
         type=order_type,
         qty=qty,
         reduce_only=bool(reduce_only),
         reduce_only_said=said is not None,
         trigger_price=trigger_price,
-        source=source,
+        source=sys.intern(source),
         timestamp=timestamp,
         wire=_freeze(fields, PLAN_FIELDS),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quantum_exit.executor.result import of_denial
+from quantum_exit.executor.result import of_denial, of_refused
 from quantum_exit.executor.store import Entry
 from quantum_exit.executor.work import InFlight, slim
 from quantum_exit.gates.authority import examine
@@ -25,9 +25,9 @@ def test_what_was_signed_is_not_kept_and_nothing_else_changes() -> None:
         kept = slim(claim)
         assert kept.authority is claim.authority
         assert kept.identity == claim.identity
-        assert of_denial(denied("x"), kept.plan.wire, "main") == of_denial(
-            denied("x"), claim.plan.wire, "main"
-        )
+        ending = of_refused(denied("x"), kept)
+        assert ending == of_refused(denied("x"), claim)
+        assert ending == of_denial(denied("x"), fields, "main")
         assert kept.plan.wire.get("action") == claim.plan.wire.get("action")
         assert not {"sig", "intent", "reason"} & kept.plan.wire.keys()
         assert kept.intent is None or not kept.intent.wire

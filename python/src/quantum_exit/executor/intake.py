@@ -18,7 +18,7 @@ from quantum_exit.bus.line import Line, as_map
 from quantum_exit.executor import failpoints
 from quantum_exit.executor.context import Context
 from quantum_exit.executor.observer import Observer
-from quantum_exit.executor.result import of_denial
+from quantum_exit.executor.result import of_denial, of_refused
 from quantum_exit.executor.settler import Settler
 from quantum_exit.executor.store import Ending, Entry, Store
 from quantum_exit.executor.waiting import WaitingRoom
@@ -158,7 +158,7 @@ class Intake:
             seen, verdict = self._verdict(claim)
             if isinstance(verdict, Denial):
                 self._context.note_denial(claim, verdict)
-                result = of_denial(verdict, claim.plan.wire, self._lane.value)
+                result = of_refused(verdict, claim)
                 batch.endings.append(Ending(entry, claim.identity, result))
             else:
                 doubtful = float(claim.plan.timestamp) < self._trusted_since

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from quantum_exit.gates.model import Denial, Outcome
+from quantum_exit.gates.model import Claim, Denial, Outcome
 from quantum_exit.values import format_epoch, format_number
 
 _MAX_ERROR = 500
@@ -104,6 +104,21 @@ def of_denial(denial: Denial, wire: Mapping[str, str], lane: str) -> Result:
         qty=_clean(wire.get("qty", "")),
         plan_source=_clean(wire.get("source", "")),
         lane=lane,
+        outcome=denial.outcome,
+        error=denial.error,
+    )
+
+
+def of_refused(denial: Denial, claim: Claim) -> Result:
+    """The end of a plan that could be read: its quantity is told as it was written."""
+    plan = claim.plan
+    return Result(
+        plan_id=_clean(plan.plan_id),
+        symbol=plan.symbol,
+        side=plan.side.value,
+        qty=_clean(plan.wire["qty"]),
+        plan_source=plan.source,
+        lane=claim.lane.value,
         outcome=denial.outcome,
         error=denial.error,
     )

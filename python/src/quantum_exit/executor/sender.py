@@ -36,7 +36,7 @@ from quantum_exit.executor.grant import (
 )
 from quantum_exit.executor.lookup import find_any_attempt
 from quantum_exit.executor.observer import Observer
-from quantum_exit.executor.result import Result, of_denial
+from quantum_exit.executor.result import Result, of_refused
 from quantum_exit.executor.store import Ending, Entry, Store
 from quantum_exit.executor.work import Work
 from quantum_exit.gates import permit as permit_gate
@@ -281,7 +281,7 @@ class Sender:
             self.settle(work.grant, endings.of_denial(work.grant, denial))
             return
         claim = work.claim
-        result = of_denial(denial, claim.plan.wire, claim.lane.value)
+        result = of_refused(denial, claim)
         self.context.note_denial(claim, denial)
         self.store.settle(Ending(work.entry, claim.identity, result))
         self.context.finished(claim.identity, claim.plan.symbol)

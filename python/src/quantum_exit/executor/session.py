@@ -24,7 +24,7 @@ from quantum_exit.executor.market import Market
 from quantum_exit.executor.observer import Observer
 from quantum_exit.executor.recovery import resume_open_grants, trusted_since
 from quantum_exit.executor.resolver import Resolver
-from quantum_exit.executor.result import of_denial
+from quantum_exit.executor.result import of_refused
 from quantum_exit.executor.sender import Sender
 from quantum_exit.executor.settings import ExecutorSettings
 from quantum_exit.executor.settler import Settler
@@ -158,7 +158,7 @@ class Session:
             return
         claim = work.claim
         self.context.note_denial(claim, verdict)
-        result = of_denial(verdict, claim.plan.wire, claim.lane.value)
+        result = of_refused(verdict, claim)
         self._settler.put([Ending(work.entry, claim.identity, result)])
 
     def _report_lost(self, lost: list[bytes]) -> None:

@@ -14,7 +14,8 @@ from quantum_exit.gates.model import Claim, Observed, Order
 from quantum_exit.gates.permit import Permit
 
 Report = Callable[[str], None]
-_STILL_ASKED: Final = ("plan_id", "symbol", "side", "qty", "source", "action")
+_STILL_ASKED: Final = ("qty", "action")
+"""What is asked of a waiting plan as it was written."""
 
 
 @dataclass(slots=True)
@@ -49,7 +50,7 @@ def slim(claim: Claim) -> Claim:
     wire = {name: plan.wire[name] for name in _STILL_ASKED if name in plan.wire}
     if intent is not None:
         intent = replace(intent, wire={})
-    return replace(claim, plan=replace(plan, wire=wire), intent=intent)
+    return replace(claim, plan=replace(plan, wire=wire, reason=""), intent=intent)
 
 
 class InFlight:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -45,10 +46,10 @@ def parse_permit(value: bytes | str | Mapping[str, object]) -> Permit | None:
     return Permit(
         allow=allow is True or str(allow).strip().lower() in _TRUE,
         safe_qty=_decimal(document.get("safe_qty")),
-        symbol=str(document.get("symbol", "")),
+        symbol=sys.intern(str(document.get("symbol", ""))),
         reason=str(document.get("reason", ""))[:200],
         created_at=_seconds(document.get("created_at")),
-        source=str(document.get("source", "")),
+        source=sys.intern(str(document.get("source", ""))),
         entry=f"{document['stream']}/{document['entry_id']}"
         if "stream" in document and "entry_id" in document
         else "",

@@ -368,6 +368,14 @@ def test_the_exit_owner_is_held_back_for_the_same_exit_alone() -> None:
         assert error(one, settings=settings, repeats=3) == "limit_exceeded:max_repeats"
 
 
+def test_the_first_of_its_kind_is_no_repetition() -> None:
+    """A limit of 0 would else take every exit from every position."""
+    settings = replace(SETTINGS, default_limits=Limits(max_repeats=0))
+    for one, seen in ((signed(), WORLD), (bridged(), FLAT)):
+        assert error(one, seen, settings, repeats=0) == ""
+        assert error(one, seen, settings, repeats=1) == "limit_exceeded:max_repeats"
+
+
 def test_limits_are_by_symbol() -> None:
     tight = Limits(max_order_value=Decimal(1))
     assert error(bridged(), FLAT, replace(SETTINGS, limits={"BTCUSDT": tight})) != ""

@@ -87,9 +87,10 @@ def _repeats(claim: Claim, order: Order, seen: Observed, settings: Settings) -> 
 
 
 def _too_often(claim: Claim, _order: Order, seen: Observed, settings: Settings) -> Denial | None:
-    """Passes again by itself, when the others are a minute old."""
+    """Passes again by itself, when the others are a minute old. The first repeats nothing,
+    whatever the limit: it may be the exit of a position."""
     most = settings.limits_of(claim.plan.symbol).max_repeats
-    if most is not None and seen.repeats >= most:
+    if most is not None and seen.repeats >= max(most, 1):
         return denied(MAX_REPEATS)
     return None
 

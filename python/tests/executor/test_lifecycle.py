@@ -107,6 +107,24 @@ def test_a_second_attempt_replayed_into_a_redis_that_forgot_it(empty_world: Worl
     assert len(world.our_fills()) == 1
 
 
+def test_a_grant_of_a_later_release_is_ended_by_the_one_before(empty_world: World) -> None:
+    """Rolled back while an order was granted and not sent: the field that it does not know
+    stands in the way neither of reading the grant nor of the attempt that replaces it."""
+    world = empty_world
+    world.hold("BTCUSDT", "1")
+    executor = world.start(QUANTUM_FAILPOINT="after_grant")
+    plan = world.signed(qty="0.1")
+    world.send(plan)
+    executor.wait_dead()
+    [(identity, text)] = world.redis.hgetall(keys.EXECUTOR_OPEN).items()
+    later = json.dumps({**json.loads(text), "of_a_later_release": 1})
+    world.redis.hset(keys.EXECUTOR_OPEN, identity, later)
+    world.start()
+    world.assert_settled([plan["plan_id"]])
+    assert world.result(plan["plan_id"])["decision"] == "EXECUTED"
+    assert world.exchange.position("BTCUSDT") == Decimal("0.9")
+
+
 def test_an_opening_granted_by_the_dead_is_sent_by_the_successor(empty_world: World) -> None:
     """The permit went with the grant; what it allowed is what the grant still says."""
     world = empty_world

@@ -139,6 +139,30 @@ def test_without_a_fresh_position(world: World) -> None:
     assert world.orders() == []
 
 
+def test_a_plan_behind_the_one_that_opened_reduces_nothing_before_the_position_is_seen(
+    world: World,
+) -> None:
+    """The account was read without the symbol: our own fill is younger than that."""
+    world.exchange.set_latency(50)
+    world.observe()
+    plans = [world.opening(side="BUY"), world.opening(side="SELL")]
+    for plan in plans:
+        world.send(plan)
+    opened, closed = (world.result(plan["plan_id"]) for plan in plans)
+    assert opened["decision"] == "EXECUTED"
+    assert closed["error"] == f"NOT_EXIT_OWNER:source={BRIDGE}"
+
+
+@pytest.mark.parametrize("key", [keys.ledger("BTCUSDT"), keys.SNAPSHOT_STATE])
+def test_a_key_of_another_type_is_unreadable_and_ends_no_session(world: World, key: str) -> None:
+    world.hold("BTCUSDT", "1")
+    world.redis.delete(key)
+    world.redis.set(key, "x")
+    assert world.outcome(world.signed()) == ("EXECUTED", "")
+    assert world.outcome(world.opening(symbol="ETHUSDT"))[0] in ("EXECUTED", "DENIED")
+    world.redis.delete(key)
+
+
 def test_already_flat(world: World) -> None:
     assert world.outcome(world.signed()) == denied("already_flat")
 

@@ -107,8 +107,10 @@ _to_json: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def load_grant(text: bytes | str) -> OpenGrant:
-    """Raises ValueError, KeyError or TypeError for anything that is not our own grant."""
-    values = json.loads(text)
+    """Raises ValueError, KeyError or TypeError for anything that is not our own grant. A later
+    release that was rolled back may have written more: what it means for the order is here."""
+    told = json.loads(text)
+    values = {name: told[name] for name in _FIELDS if name in told}
     trigger = values["trigger_price"]
     return OpenGrant(
         **{

@@ -28,6 +28,7 @@ from quantum_exit.values import InvalidNumberError, Stale, Unknown, parse_amount
 SNAPSHOT_STALE_S: Final = 10.0
 _SNAPSHOT_FIELDS: Final = ("position_amt", "mark_price", "ts_epoch")
 _LEDGER_FIELDS: Final = ("position_amt", "updated_at")
+_STATE_FIELDS: Final = ("ts_epoch", "symbols")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class Observer:
                 ("HMGET", keys.ledger(symbol), *_LEDGER_FIELDS),
                 ("HGET", keys.position_baseline(symbol), "amount"),
             )
-        commands.append(("HMGET", keys.SNAPSHOT_STATE, "ts_epoch", "symbols"))
+        commands.append(("HMGET", keys.SNAPSHOT_STATE, *_STATE_FIELDS))
         commands.append(("HGETALL", keys.POLICY_CURRENT))
         return Question(commands, plan_ids, identities, sources, symbols)
 
@@ -115,7 +116,9 @@ class Observer:
         ttls_ms = dict(zip(passing, answers[2:], strict=False))
         *books, state, policy = answers[2 + len(passing) :]
         now_epoch = self._wall()
-        snapshots, ledgers = map(_list, books[0::3]), map(_list, books[1::3])
+        snapshots = [_list(answer, _SNAPSHOT_FIELDS) for answer in books[0::3]]
+        ledgers = [_list(answer, _LEDGER_FIELDS) for answer in books[1::3]]
+        state = _list(state, _STATE_FIELDS)
         self._seen = _Seen(
             done={
                 name: values[keys.executor_done(name)] is not None for name in question.identities
@@ -129,7 +132,7 @@ class Observer:
                 for source in sources
             },
             positions={
-                symbol: position_state(symbol, snapshot, ledger, _list(state), now_epoch, baseline)
+                symbol: position_state(symbol, snapshot, ledger, state, now_epoch, baseline)
                 for symbol, snapshot, ledger, baseline in zip(
                     symbols, snapshots, ledgers, books[2::3], strict=True
                 )
@@ -187,7 +190,7 @@ def position_state(
     """A snapshot; or, where the brain of positions saw the whole account without this symbol,
     an observed zero. Never observed is neither."""
     if all(value is None for value in snapshot):
-        return _absent_position(symbol, snapshot_state, now_epoch)
+        return _absent_position(symbol, ledger, snapshot_state, now_epoch, baseline)
     amount_text, mark_text, at_text = snapshot
     try:
         amount = parse_amount(_decode(amount_text))
@@ -218,21 +221,27 @@ def _younger_own_amount(
 
 
 def _absent_position(
-    symbol: str, snapshot_state: list[bytes | None], now_epoch: float
+    symbol: str,
+    ledger: list[bytes | None],
+    snapshot_state: list[bytes | None],
+    now_epoch: float,
+    baseline: object,
 ) -> PositionState:
     at_text, symbols_text = snapshot_state
     if at_text is None or symbols_text is None:
         return Unknown("never observed")
     try:
-        age_s = now_epoch - float(parse_number(_decode(at_text)))
+        observed_at = float(parse_number(_decode(at_text)))
         held = json.loads(symbols_text)
     except (InvalidNumberError, ValueError):
         return Unknown("malformed snapshot state")
     if not isinstance(held, list) or symbol in held:
         return Unknown("its snapshot is missing")
+    age_s = now_epoch - observed_at
     if not -SNAPSHOT_STALE_S <= age_s <= SNAPSHOT_STALE_S:
         return Stale(age_s)
-    return ObservedPosition(Decimal(0), None, age_s)
+    own = _younger_own_amount(ledger, baseline, observed_at)
+    return ObservedPosition(Decimal(0), None, age_s, own)
 
 
 def _delegation(value: Any, ttl_ms: Any) -> Delegation | None:
@@ -245,9 +254,9 @@ def _decode(value: bytes | None) -> str:
     return "" if value is None else value.decode()
 
 
-def _list(value: Any) -> list[bytes | None]:
+def _list(value: Any, names: tuple[str, ...]) -> list[bytes | None]:
     """The answer of HMGET; an error (wrong type) reads as malformed, not as absent."""
-    return value if isinstance(value, list) else [b"?", b"?", b"?"]
+    return value if isinstance(value, list) else [b"?" for _ in names]
 
 
 def _raise_unless_wrong_type(answers: list[Any]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from quantum_exit import keys
+from quantum_exit.executor.grant import stop_client_id
 
 from .harness import BRIDGE, OWNER, Fields, World, wait_for
 
@@ -304,6 +305,27 @@ def test_stops_that_are_refused_over_and_over_keep_no_close_from_the_owner(
     wait_for(lambda: place() == "limit_exceeded:max_repeats", "too many of the same")
     assert not world.redis.exists(keys.executor_stopped_source(OWNER))
     assert world.outcome(world.by_intent(world.intent(quantity="1"))) == ("EXECUTED", "")
+
+
+def test_a_stop_that_was_taken_and_rejected_is_no_success(world: World) -> None:
+    """As a search finds it whose answer was lost: it protects nothing."""
+    world.hold("BTCUSDT", "1")
+    intent = world.intent(action="PLACE_STOP", trigger_price="50000")
+    stop = world.by_intent(intent, type="STOP_MARKET", trigger_price="50000")
+    told = {
+        "algoId": 1,
+        "clientAlgoId": stop_client_id(intent["intent_id"]),
+        "algoStatus": "REJECTED",
+        "symbol": "BTCUSDT",
+        "side": "SELL",
+        "quantity": "1",
+        "triggerPrice": "50000",
+        "reduceOnly": True,
+    }
+    lost = {"method": "POST", "path": "/fapi/v1/algoOrder", "times": 1}
+    world.exchange.add_fault(**lost, answer={"status": 200, "body": told})
+    result = world.result(world.send(stop))
+    assert (result["decision"], result["error"]) == ("ERROR", "binance_error:0:stop REJECTED")
 
 
 def test_a_stop_rests_on_the_exchange_and_is_cancelled(world: World) -> None:

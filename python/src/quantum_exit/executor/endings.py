@@ -49,8 +49,11 @@ def of_order(grant: OpenGrant, ack: OrderAck) -> Result:
 
 
 def of_algo(grant: OpenGrant, ack: AlgoAck) -> Result:
-    """A stop that rests is an executed plan, with nothing filled yet."""
+    """A stop that rests is an executed plan, with nothing filled yet. One that was taken and then
+    rejected, as a search for it may find, protects nothing."""
     fill = Fill(str(ack.algo_id), ack.client_algo_id, Decimal(0), ack.status, ack.quantity)
+    if ack.status == "REJECTED":
+        return of_grant(grant, Outcome.ERROR, f"binance_error:0:stop {ack.status}", fill)
     return of_grant(grant, Outcome.EXECUTED, "", fill)
 
 

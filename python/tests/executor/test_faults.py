@@ -161,9 +161,20 @@ def test_too_many_requests_are_followed_by_silence(world: World) -> None:
     assert set(in_order[:2]) == {"BTCUSDT", "ETHUSDT"}
 
 
+def test_a_plan_that_waited_behind_another_is_judged_by_what_that_one_did(world: World) -> None:
+    """When both were read the symbol was flat: by its turn the second one would reduce."""
+    world.exchange.add_fault(**ORDER, symbol="SOLUSDT", times=1, delay_after_ms=300)
+    first = world.opening(symbol="SOLUSDT", qty="10")
+    second = world.opening(symbol="SOLUSDT", side="SELL", qty="10")
+    for plan in (first, second):
+        world.send(plan)
+    assert world.result(first["plan_id"])["decision"] == "EXECUTED"
+    assert world.result(second["plan_id"])["error"] == "NOT_EXIT_OWNER:source=intent_bridge"
+    assert len(world.orders()) == 1
+
+
 def test_no_entry_goes_before_the_exits_that_the_silence_held_up(world: World) -> None:
-    """Not by a head start: however long such an exit takes, entries wait for its answer. And
-    the exits that waited behind it in its symbol see what it has left of the position."""
+    """Not by a head start: however long such an exit takes, entries wait for its answer."""
     for symbol in ("BTCUSDT", "ETHUSDT"):
         world.hold(symbol, "1")
     headers = {"Retry-After": "1"}

@@ -51,5 +51,9 @@ def test_never_observed_is_not_flat_and_an_account_without_it_is() -> None:
     flat = position_state("BTCUSDT", nothing, [None, None], seen_all, NOW)
     assert isinstance(flat, ObservedPosition)
     assert flat.amount == 0
+    assert flat.own_amount is None
+    filled = position_state("BTCUSDT", nothing, ledger("0.2", NOW + 1), seen_all, NOW + 1)
+    assert isinstance(filled, ObservedPosition)
+    assert (filled.amount, filled.own_amount) == (0, Decimal("0.2"))
     listed = position_state("ETHUSDT", nothing, [None, None], seen_all, NOW)
     assert isinstance(listed, Unknown)

@@ -178,6 +178,19 @@ def test_latencies_are_those_of_the_streams(scrape: Exporting, redis_client: red
     assert seen["quantum_exit_duration_seconds_count"] == 1
 
 
+def test_bytes_that_are_no_text_do_not_end_it(scrape: Exporting, redis_client: redis.Redis) -> None:
+    """Any producer may write them into a plan."""
+    redis_client.xadd(keys.APPLY_PLAN, {b"plan_id": b"\xff", b"\xfe": b"\xc3"})
+
+    def looks_on() -> bool:
+        redis_client.xadd(keys.APPLY_PLAN, {"plan_id": "warm"})
+        redis_client.xadd(keys.APPLY_RESULT, {"plan_id": "warm", "decision": "WARM"})
+        return bool(scrape().get("quantum_plan_duration_seconds_count{decision=warm}"))
+
+    wait_for(looks_on, "a look past it", 20)
+    assert scrape.process.poll() is None
+
+
 def test_a_redis_that_is_gone_is_said_and_nothing_else_is_claimed(
     tmp_path: Path, kill_file: Path
 ) -> None:

@@ -23,6 +23,8 @@ def connect(url: str, *, block_s: float = 0.0, decode: bool = False, name: str =
     return redis.Redis.from_url(
         url,
         decode_responses=decode,
+        # Producers write what they like: one byte that is no text must not end who reads it.
+        encoding_errors="replace",
         socket_timeout=block_s + SOCKET_TIMEOUT_S,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_keepalive=True,

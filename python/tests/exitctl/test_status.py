@@ -174,3 +174,12 @@ def test_every_command_has_help(operator: Operator) -> None:
         assert done.code == 0, done
     assert operator.run("no-such-command").code == 3
     assert operator.run().code == 3
+
+
+def test_a_proof_that_trips_could_not_be_run(operator: Operator) -> None:
+    """A crash ends with 1, which would be read as PARTIAL."""
+    operator.redis.hset("quantum:operator:proof:apply", mapping={"ts_epoch": "soon"})
+    done = operator.run("proof", "apply", "--json")
+    assert done.code == 3, done
+    assert done.json["verdict"] == "NOT RUN"
+    assert "ValueError" in done.json["error"]

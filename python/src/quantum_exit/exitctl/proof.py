@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
@@ -71,6 +72,9 @@ def _run_one(context: Context, name: str, expect: Expect) -> Proof:
         proof = replace(runner(bus, context.environ, expect), took_s=time.monotonic() - began)
     except (CommandError, ConfigError, BadKeyError, redis.RedisError) as error:
         return Proof(name, title, time.time(), (), error=str(error))
+    except Exception as error:  # what was not foreseen proves nothing, and ends no other proof
+        traceback.print_exc()
+        return Proof(name, title, time.time(), (), error=f"{type(error).__name__}: {error}")
     verdicts.record(bus, proof)
     if name == "exitbrain":
         _notice_the_watch(bus)

@@ -155,6 +155,7 @@ def test_unreadable_keys_lose_no_exit(start: Start, redis_client: redis.Redis) -
     redis_client.set(keys.snapshot("BTCUSDT"), "x")
     redis_client.set(keys.POLICY_CURRENT, "x")
     redis_client.set(METRICS, "x")
+    redis_client.set(keys.heartbeat("apply_layer"), "x")
     start()
     send(redis_client, intent())
     wait_for(lambda: plans(redis_client), "a plan")

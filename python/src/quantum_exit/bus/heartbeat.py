@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from typing import Final, cast
 
+from redis.exceptions import ResponseError
+
 from quantum_exit import keys
 from quantum_exit.bus.connection import RedisClient
 from quantum_exit.values import format_epoch
+
+log = logging.getLogger(__name__)
 
 STALE_AFTER_S: Final = 10.0
 
@@ -22,6 +27,7 @@ class Heartbeat:
     def __init__(self, redis: RedisClient, service: str, started_epoch: float) -> None:
         self._redis = redis
         self._key = keys.heartbeat(service)
+        self._is_misplaced = False
         self._fixed = {"pid": str(os.getpid()), "started_epoch": format_epoch(started_epoch)}
 
     def age_s(self, now_epoch: float) -> float:
@@ -35,7 +41,9 @@ class Heartbeat:
     def beat(
         self, now_epoch: float, *, ready: bool, status: str, extra: Mapping[str, str] | None = None
     ) -> None:
-        """Raises redis.RedisError; the caller decides what that means for it."""
+        """Raises redis.RedisError; the caller decides what that means for it. A key of another
+        type in its place takes no beat, which is seen from outside as a service that is gone:
+        it must not become one."""
         pairs: list[str] = [
             *("ready", "true" if ready else "false"),
             *("status", status),
@@ -43,4 +51,13 @@ class Heartbeat:
         ]
         for name, value in {**self._fixed, **(extra or {})}.items():
             pairs += (name, value)
-        self._redis.hset(self._key, items=pairs)
+        try:
+            self._redis.hset(self._key, items=pairs)
+        except ResponseError as error:
+            if not str(error).startswith("WRONGTYPE"):
+                raise
+            if not self._is_misplaced:
+                log.error("%s is of another type: delete it, nobody sees the heartbeat", self._key)
+            self._is_misplaced = True
+        else:
+            self._is_misplaced = False

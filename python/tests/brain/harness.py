@@ -63,6 +63,7 @@ class FakeExchange:
         self.candles: list[Kline] = []
         self.hedge = False
         self.error: Exception | None = None
+        self.algo_error: Exception | None = None
         self.ahead_ms = 0
         self.calls: list[str] = []
         self._wall = clock
@@ -120,6 +121,8 @@ class FakeExchange:
 
     def query_algo(self, client_algo_id: str) -> AlgoAck | AlgoNotFound:
         self._call("query_algo")
+        if self.algo_error is not None:
+            raise self.algo_error
         return self.algos.get(client_algo_id, AlgoNotFound(client_algo_id))
 
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from quantum_exit import keys
+from quantum_exit.binance.errors import ExchangeError
 from quantum_exit.binance.model import AlgoAck
 from quantum_exit.brain.resting import client_id_of
 from quantum_exit.executor.grant import cancelled_client_id, stop_client_id
@@ -268,6 +269,21 @@ def test_a_stop_that_fired_explains_one_change_and_no_later_one(brain: Brain) ->
     brain.exchange.hold(BTC, "0.5", "100")  # and takes half of it away: told as well
     brain.cycle(2)
     assert len(brain.alerts("UNAUTHORIZED_POSITION_CHANGE")) == 2
+
+
+def test_a_stop_that_cannot_be_looked_up_costs_no_exit(brain: Brain) -> None:
+    _with_stop(brain)
+    brain.exchange.hold("ETHUSDT", "1", "100")
+    brain.cycle(2)
+    brain.exchange.algo_error = ExchangeError(400, -1102, "no such parameter")
+    brain.exchange.hold(BTC, "0", "0")
+    brain.price("ETHUSDT", "90")
+    brain.cycle()
+    assert [i.symbol for i in _asked(brain, IntentAction.FULL_CLOSE)] == ["ETHUSDT"]
+    told = [a["symbol"] for a in brain.alerts("UNAUTHORIZED_POSITION_CHANGE")]
+    brain.cycle()
+    now_told = [a["symbol"] for a in brain.alerts("UNAUTHORIZED_POSITION_CHANGE")]
+    assert (told, now_told) == (["ETHUSDT"], ["ETHUSDT", BTC])
 
 
 def test_a_stop_that_did_not_fire_explains_nothing(brain: Brain) -> None:

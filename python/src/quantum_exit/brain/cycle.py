@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from quantum_exit import keys
-from quantum_exit.binance.model import AlgoAck
+from quantum_exit.binance.errors import ReadFailed
+from quantum_exit.binance.model import AlgoAck, AlgoNotFound
 from quantum_exit.brain.engine import Mode, Step
 from quantum_exit.brain.news import Alert
 from quantum_exit.brain.policy import ParamsInUse, ParamsSource
@@ -144,7 +145,8 @@ class Cycle:
     ) -> Mapping[str, StopFill]:
         """Where a position shrank and no result says why: by how much our stop on the
         exchange, if it has fired, explains it. Asked only for symbols in question, and in
-        whatever state we believe the stop to be."""
+        whatever state we believe the stop to be. A look-up that fails explains nothing, and
+        costs the cycle's exits nothing: the next cycle asks again, then the change is told."""
         fills: dict[str, StopFill] = {}
         for symbol, entry in before.stops.items():
             book = before.books.get(symbol)
@@ -157,7 +159,11 @@ class Cycle:
             if not shrank or symbol in (reading.granted or ()):
                 continue
             for stop in entry.stops:
-                ack = self._exchange.query_algo(stop.client_id)
+                try:
+                    ack: AlgoAck | AlgoNotFound = self._exchange.query_algo(stop.client_id)
+                except ReadFailed as error:
+                    log.warning("whether a stop of %s fired could not be read: %s", symbol, error)
+                    return fills
                 if isinstance(ack, AlgoAck) and has_fired(ack) and abs(change) <= stop.quantity:
                     log.warning("the stop %s of %s on the exchange fired", stop.client_id, symbol)
                     fills[symbol] = StopFill(stop.client_id, change)

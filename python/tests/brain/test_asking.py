@@ -261,6 +261,39 @@ def test_an_entry_price_rounded_otherwise_does_not_loosen_the_stop(brain: Brain)
     assert [intent.reason.split(":")[0] for intent in brain.intents] == ["TRAILING_STOP"]
 
 
+def test_without_an_entry_price_nothing_is_taken_for_profit_or_loss(brain: Brain) -> None:
+    profits = [{"pct": 50, "fraction": "0.5"}]
+    brain.policy({"default": {"stop_loss_pct": 2, "take_profits": profits}})
+    for symbol, amount in (("AUSDT", "1"), ("BUSDT", "-1")):
+        brain.exchange.hold(symbol, amount, "0", mark="100")
+    brain.cycle(3)
+    assert brain.intents == []
+    assert brain.heartbeat["unpriced"] == "AUSDT,BUSDT"
+    for symbol, amount in (("AUSDT", "1"), ("BUSDT", "-1")):
+        brain.exchange.hold(symbol, amount, "100", mark="100")
+    brain.cycle()
+    assert (brain.intents, brain.heartbeat["unpriced"]) == ([], "")
+    brain.price("AUSDT", "98")
+    brain.price("BUSDT", "102")
+    brain.cycle()
+    assert sorted(intent.symbol for intent in brain.intents) == ["AUSDT", "BUSDT"]
+
+
+def test_an_entry_price_that_an_answer_leaves_out_changes_nothing(brain: Brain) -> None:
+    trailing = {"stop_loss_pct": 2, "trailing_start_pct": 2, "trailing_distance_pct": 1}
+    brain.policy({"default": trailing})
+    brain.exchange.hold("AUSDT", "1", "100", mark="110")
+    brain.exchange.hold("BUSDT", "-1", "100", mark="90")
+    brain.cycle()
+    brain.exchange.hold("AUSDT", "1", "0", mark="109")
+    brain.exchange.hold("BUSDT", "-1", "0", mark="90.5")
+    brain.cycle()
+    assert brain.intents == []
+    brain.price("AUSDT", "108.9")
+    brain.cycle()
+    assert [intent.reason.split(":")[0] for intent in brain.intents] == ["TRAILING_STOP"]
+
+
 def test_the_atr_comes_from_closed_klines_once_for_each_position(brain: Brain) -> None:
     atr_stop = {"stop_loss_pct": 5, "stop_loss_atr_multiple": 2, "atr_period": 3}
     brain.policy({"default": atr_stop})

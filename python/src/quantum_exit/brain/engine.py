@@ -61,7 +61,8 @@ class Step:
     """Exits whose reason holds now, whether or not they are asked for again."""
     adopted: tuple[Track, ...]
     unpriced: tuple[str, ...]
-    """Open positions for which no price was to be had: their stop does not work."""
+    """Open positions for which no price, or no entry price, was to be had: their stop does
+    not work."""
 
 
 def price_of(position: Position) -> Decimal | None:
@@ -79,7 +80,11 @@ def step(tracks: Mapping[str, Track], view: View) -> Step:
     adopted: list[Track] = []
     unpriced: list[str] = []
     decisions = 0
-    for symbol, position in view.positions.items():
+    for symbol, found_position in view.positions.items():
+        position = _with_entry(found_position, tracks.get(symbol), view)
+        if position is None:
+            unpriced.append(symbol)
+            continue
         track = _follow(tracks.get(symbol), position, view)
         if tracks.get(symbol) is None or tracks[symbol].episode != track.episode:
             adopted.append(track)
@@ -101,6 +106,20 @@ def step(tracks: Mapping[str, Track], view: View) -> Step:
         adopted=tuple(adopted),
         unpriced=tuple(unpriced),
     )
+
+
+def _with_entry(position: Position, track: Track | None, view: View) -> Position | None:
+    """An entry price of zero is one that the exchange did not tell: measured by it, any price
+    is a profit without end or, for a SHORT, a loss. The known one holds for its episode; None
+    where there is none."""
+    if position.entry_price > 0:
+        return position
+    is_known = (
+        track is not None
+        and track.rules.side is PositionSide.of(position.amount)
+        and position.symbol not in view.went_flat
+    )
+    return replace(position, entry_price=track.rules.entry) if track and is_known else None
 
 
 def _follow(track: Track | None, position: Position, view: View) -> Track:

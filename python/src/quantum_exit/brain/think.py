@@ -76,7 +76,8 @@ def think(before: BrainState, inputs: Inputs) -> Thought:
     kept = _kept(before, sight, reading.results)
     protection, gaps, added_s = covered(
         before.protection,
-        {s: track.rules.opened_epoch for s, track in (kept | dict(done.tracks)).items()},
+        dict.fromkeys(done.unpriced, now_epoch)
+        | {s: track.rules.opened_epoch for s, track in (kept | dict(done.tracks)).items()},
         frozenset(done.unpriced),
         now_epoch,
         inputs.cycle_s + SLACK_S,

@@ -166,6 +166,25 @@ def test_after_a_flush_it_reads_from_the_beginning(redis_url: str, bus: redis.Re
     assert "anew" in alerts(bus, "LAYER_DOWN")[0]["details"]
 
 
+def test_a_stream_that_was_made_anew_and_went_on_is_told(redis_url: str, bus: redis.Redis) -> None:
+    for number in range(5):
+        deny(bus, f"seen {number}")
+    run(redis_url)
+    deny(bus, "never seen")
+    bus.delete(keys.APPLY_RESULT, keys.ALERTS)
+    deny(bus, "after it")  # its id is above the cursor
+    run(redis_url)
+    assert alerts(bus, "EXIT_OWNER_VIOLATION")[0]["deny_count"] == "1"
+    assert "anew" in alerts(bus, "LAYER_DOWN")[0]["details"]
+    bus.delete(keys.ALERTS)
+    deny(bus, "deleted")
+    deny(bus, "last")
+    bus.xtrim(keys.APPLY_RESULT, maxlen=1, approximate=False)
+    bus.hdel(STATE, "told:results_lost")
+    run(redis_url)
+    assert "deleted before" in alerts(bus, "LAYER_DOWN")[0]["details"]
+
+
 def test_a_first_look_at_a_trimmed_stream_misses_nothing(redis_url: str, bus: redis.Redis) -> None:
     deny(bus, "long ago", error="")
     deny(bus, "lately", error="")

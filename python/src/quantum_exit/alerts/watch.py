@@ -96,6 +96,9 @@ def look(bus: redis.Redis, state: Mapping[str, str], now_epoch: float) -> Look:
     if _order(last_id) < _order(cursor):
         cursor, added_before = "0-0", 0
         lost = "the results' stream was made anew; read from its beginning"
+    elif added < added_before:  # and went on past the cursor: what was in between is not known
+        added_before = 0
+        lost = "the results' stream was made anew; what it held since the last look is gone"
     results = _Results(bus, cursor)
     denials = collect(results, lambda plan_id: _drill_mark(bus, plan_id))
     accounted = added_before + results.read  # some of them younger than `added`

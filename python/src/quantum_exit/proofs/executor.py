@@ -12,7 +12,7 @@ from quantum_exit import keys
 from quantum_exit.binance.client import Client
 from quantum_exit.binance.errors import ReadFailed
 from quantum_exit.proofs import checks, drill, exchange, observe
-from quantum_exit.proofs.drill import Answer, Drill
+from quantum_exit.proofs.drill import Answer, Drill, Ground
 from quantum_exit.proofs.model import Check, Expect, Figure, Outcome, Proof
 from quantum_exit.proofs.observe import Place
 from quantum_exit.settings import exit_owner, public_keys
@@ -127,7 +127,7 @@ def drill_checks(
     return (
         passes,
         _judged("denials", _DENIED, denied, (where,)),
-        quiet_check(answers, client, ground.flat, began_ms, tuple(prefixes)),
+        quiet_check(answers, client, ground, began_ms, tuple(prefixes)),
     )
 
 
@@ -146,7 +146,7 @@ def _judged(key: str, name: str, answers: Sequence[Answer], told: tuple[str, ...
 def quiet_check(
     answers: Sequence[Answer],
     client: Client | Unknown,
-    symbol: str,
+    ground: Ground,
     began_ms: int,
     prefixes: tuple[str, ...],
 ) -> Check:
@@ -158,10 +158,14 @@ def quiet_check(
         return Check(key, _QUIET, Outcome.FAIL, (client.why, *signed), critical=True)
     try:
         # A minute earlier, for the exchange's clock is not ours.
-        orders = client.all_orders(symbol, start_ms=began_ms - 60_000)
+        symbols = [symbol for symbol in (ground.flat, ground.held) if symbol]
+        since_ms = began_ms - 60_000
+        orders = [o for each in symbols for o in client.all_orders(each, start_ms=since_ms)]
     except ReadFailed as error:
         return Check(key, _QUIET, Outcome.FAIL, (str(error), *signed), critical=True)
     ours = [o for o in orders if o.client_order_id.startswith(prefixes)]
     sent = [f"{o.side} {o.orig_qty} {o.status} {o.client_order_id}" for o in ours]
-    told = (*signed, *sent) or (f"no order of the drill's in {symbol}, no request signed",)
+    told = (*signed, *sent) or (
+        f"no order of the drill's in {' or '.join(symbols)}, no request signed",
+    )
     return Check(key, _QUIET, checks.outcome(not signed and not sent), told, critical=True)

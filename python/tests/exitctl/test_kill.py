@@ -291,3 +291,11 @@ def test_killing_twice_is_no_error(operator: Operator) -> None:
     assert operator.run("kill").code == 0
     assert operator.run("kill").code == 0
     assert operator.switched_on
+
+
+def test_a_reason_that_is_no_text_stops_no_kill(operator: Operator) -> None:
+    """Typed on a terminal of another character set."""
+    done = operator.run("kill", "--reason", "caf\udce9")
+    assert done.code == 0, done
+    assert operator.switched_on
+    assert operator.run("audit").code == 0

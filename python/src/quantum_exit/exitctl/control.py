@@ -35,11 +35,12 @@ class Act:
 
 def act_now(environ: Mapping[str, str], reason: str) -> Act:
     user = environ.get("SUDO_USER") or environ.get("LOGNAME") or f"uid {os.getuid()}"
-    return Act(f"{user}@{socket.gethostname()}", _one_line(reason), time.time())
+    return Act(_one_line(f"{user}@{socket.gethostname()}"), _one_line(reason), time.time())
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())[:500]
+    """Bytes of another character set than UTF-8, which no message takes, become question marks."""
+    return " ".join(text.encode(errors="replace").decode().split())[:500]
 
 
 def trail(

@@ -72,7 +72,7 @@ def _run_one(context: Context, name: str, expect: Expect) -> Proof:
         proof = replace(runner(bus, context.environ, expect), took_s=time.monotonic() - began)
     except (CommandError, ConfigError, BadKeyError, redis.RedisError) as error:
         return Proof(name, title, time.time(), (), error=str(error))
-    except Exception as error:  # what was not foreseen proves nothing, and ends no other proof
+    except Exception as error:  # noqa: BLE001 - the unforeseen proves nothing, and ends no other
         traceback.print_exc()
         return Proof(name, title, time.time(), (), error=f"{type(error).__name__}: {error}")
     verdicts.record(bus, proof)

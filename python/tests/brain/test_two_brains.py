@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from quantum_exit import keys
+from quantum_exit.binance.errors import ExchangeUnreachable
 from quantum_exit.brain.service import GONE_AFTER_S, BrainService
 
-from .harness import Brain
+from .harness import Brain, FakeExchange
 
 BTC = "BTCUSDT"
 
@@ -58,4 +59,31 @@ def test_the_one_that_stands_by_takes_over_from_one_that_is_gone(brain: Brain) -
     step(brain, second, first)
     assert len(brain.intents) == 1
     brain.service = first
+    assert brain.heartbeat["ready"] == "true"
+
+
+def test_one_that_takes_over_and_cannot_work_is_taken_over_from(brain: Brain) -> None:
+    brain.exchange.hold(BTC, "1", "100")
+    brain.cycle()
+    first, good = brain.service, brain.exchange
+    brain.exchange = FakeExchange(brain.clock)
+    brain.exchange.error = ExchangeUnreachable("no route")
+    brain.restart()
+    second, blind = brain.service, brain.exchange
+    brain.exchange = good
+    step(brain, second, first)
+    brain.price(BTC, "90")
+    for _ in range(int(GONE_AFTER_S) + 3):
+        step(brain, second, first)
+    assert len(brain.intents) == 1
+
+    blind.error = None
+    blind.held, blind.marks = good.held, good.marks
+    for _ in range(10):
+        step(brain, second, first)
+    assert len(brain.intents) == 1
+    brain.answer(brain.intents[0], error="position_stale")
+    for _ in range(5):
+        step(brain, first, second)
+    assert len(brain.intents) == 2
     assert brain.heartbeat["ready"] == "true"

@@ -37,7 +37,8 @@ SERVICE: Final = "exitbrain"
 STANDING_BY: Final = "standing by: another Exit Brain works ({})"
 BEAT_EVERY_S: Final = 0.5
 GONE_AFTER_S: Final = 5.0
-"""A brain that took over and has not beaten for this long is taken over from."""
+"""A brain that took over and has not beaten for this long, or not as one that is ready, is
+taken over from."""
 HANGS_AFTER_S: Final = 20.0
 """A cycle that takes longer than all its timeouts together hangs: the watchdog may bite."""
 
@@ -94,6 +95,7 @@ class BrainService:
         self._trouble = ""
         self._rejected = False
         self._superseded_by = ""
+        self._saw_fit_epoch = 0.0
 
     def stop(self) -> None:
         self._stop.set()
@@ -135,6 +137,7 @@ class BrainService:
         except SupersededError as error:
             self._state = None
             self._superseded_by = str(error)
+            self._saw_fit_epoch = self._wall()
             self._not_ready(STANDING_BY.format(self._superseded_by))
         except (redis_module.RedisError, OSError) as error:
             # Whether the last step was taken is unknown: Redis tells, once it answers again.
@@ -150,13 +153,20 @@ class BrainService:
         self._board.finished_mono = self._monotonic()
 
     def _stand_by_while_another_works(self) -> None:
-        """It was started by mistake, or we were: one of the two decides, by its own state."""
+        """It was started by mistake, or we were: one of the two decides, by its own state.
+        While it cannot, by its own words, we do: it hears of that once it means to write."""
         if not self._superseded_by:
             return
-        if self._heartbeat.age_s(self._wall()) < GONE_AFTER_S:
+        now_epoch = self._wall()
+        age_s, is_ready = self._heartbeat.newest(now_epoch)
+        if is_ready:
+            self._saw_fit_epoch = now_epoch
+        is_gone = age_s >= GONE_AFTER_S
+        if not is_gone and 0 <= now_epoch - self._saw_fit_epoch < GONE_AFTER_S:
             raise NotReadyError(STANDING_BY.format(self._superseded_by))
         self._superseded_by = ""
-        self._said_env_kill = False
+        # What one that still runs has said to the executor is only ever made stricter.
+        self._said_env_kill = not is_gone and not self._settings.mode.kill_switch_active
 
     def _say_env_kill(self) -> None:
         if not self._said_env_kill:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from typing import Final, cast
+from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
@@ -30,13 +30,14 @@ class Heartbeat:
         self._is_misplaced = False
         self._fixed = {"pid": str(os.getpid()), "started_epoch": format_epoch(started_epoch)}
 
-    def age_s(self, now_epoch: float) -> float:
-        """Of the newest beat, whoever's it was; infinite where there is none to be read.
-        Raises redis.RedisError."""
+    def newest(self, now_epoch: float) -> tuple[float, bool]:
+        """Age in seconds of the newest beat, whoever's it was, and whether that one was ready;
+        infinite where there is none to be read. Raises redis.RedisError."""
+        raw: Any = self._redis.hmget(self._key, ["ts_epoch", "ready"])
         try:
-            return now_epoch - float(cast("bytes", self._redis.hget(self._key, "ts_epoch")))
+            return now_epoch - float(raw[0]), raw[1] == b"true"
         except (TypeError, ValueError):
-            return float("inf")
+            return float("inf"), False
 
     def beat(
         self, now_epoch: float, *, ready: bool, status: str, extra: Mapping[str, str] | None = None

@@ -63,7 +63,7 @@ class FakeExchange:
         self.candles: list[Kline] = []
         self.hedge = False
         self.error: Exception | None = None
-        self.algo_error: Exception | None = None
+        self.failing: dict[str, Exception] = {}
         self.ahead_ms = 0
         self.calls: list[str] = []
         self._wall = clock
@@ -72,6 +72,8 @@ class FakeExchange:
         self.calls.append(name)
         if self.error is not None:
             raise self.error
+        if name in self.failing:
+            raise self.failing[name]
 
     def hold(
         self, symbol: str, amount: str, entry: str, mark: str | None = None, side: str = "BOTH"
@@ -121,8 +123,6 @@ class FakeExchange:
 
     def query_algo(self, client_algo_id: str) -> AlgoAck | AlgoNotFound:
         self._call("query_algo")
-        if self.algo_error is not None:
-            raise self.algo_error
         return self.algos.get(client_algo_id, AlgoNotFound(client_algo_id))
 
 

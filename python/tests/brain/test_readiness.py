@@ -133,3 +133,18 @@ def test_where_no_policy_was_ever_valid_the_built_in_stop_holds(brain: Brain) ->
     brain.cycle()
     assert len(brain.intents) == 1
     assert "stop_loss_pct" in brain.heartbeat["policy"]
+
+
+def test_a_position_mode_that_cannot_be_asked_for_again_costs_no_exit(brain: Brain) -> None:
+    brain.exchange.hold(BTC, "1", "100")
+    brain.cycle()
+    brain.exchange.failing["dual_side"] = ExchangeError(503, -1001, "internal error")
+    brain.price(BTC, "90")
+    brain.cycle(every_s=61)
+    assert len(brain.intents) == 1
+    brain.exchange.hold("ETHUSDT", "1", "100", side="LONG")
+    brain.cycle()
+    assert "hedge mode" in brain.heartbeat["status"]
+    brain.exchange.hold("ETHUSDT", "0", "0")
+    brain.cycle()
+    assert brain.heartbeat["ready"] == "false"  # it is not known to be switched back

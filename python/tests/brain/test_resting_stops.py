@@ -275,7 +275,7 @@ def test_a_stop_that_cannot_be_looked_up_costs_no_exit(brain: Brain) -> None:
     _with_stop(brain)
     brain.exchange.hold("ETHUSDT", "1", "100")
     brain.cycle(2)
-    brain.exchange.algo_error = ExchangeError(400, -1102, "no such parameter")
+    brain.exchange.failing["query_algo"] = ExchangeError(400, -1102, "no such parameter")
     brain.exchange.hold(BTC, "0", "0")
     brain.price("ETHUSDT", "90")
     brain.cycle()

@@ -73,6 +73,7 @@ class World:
         self._next_sync = -1.0
         self._next_dual_side = -1.0
         self._next_stop_list = -1.0
+        self._was_one_way = False
 
     def look(self) -> Seen:
         """Raises `ReadFailed`, or NotReadyError when the clock or the position mode is wrong."""
@@ -81,6 +82,7 @@ class World:
         positions = self._exchange.positions()
         if any(p.position_side != "BOTH" and p.amount for p in positions):
             self._next_dual_side = -1.0
+            self._was_one_way = False
             raise NotReadyError(HEDGE_MODE)
         return Seen({p.symbol: p for p in positions if p.amount})
 
@@ -115,7 +117,16 @@ class World:
         now = self._monotonic()
         if now < self._next_dual_side:
             return
-        if self._exchange.dual_side():
+        try:
+            is_hedge = self._exchange.dual_side()
+        except ReadFailed as error:
+            if not self._was_one_way:
+                raise
+            # What was switched since shows in the positions themselves: the stops go on.
+            log.warning("the position mode could not be asked for again: %s", error)
+            is_hedge = False
+        self._was_one_way = not is_hedge
+        if is_hedge:
             raise NotReadyError(HEDGE_MODE)
         self._next_dual_side = now + DUAL_SIDE_EVERY_S
 

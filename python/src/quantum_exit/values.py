@@ -33,6 +33,14 @@ def parse_amount(text: str) -> Decimal:
     return Decimal(text)
 
 
+def finite(text: str | int) -> Decimal:
+    """A number of our own notes, read back. Raises ValueError or ArithmeticError."""
+    value = Decimal(text)
+    if not value.is_finite():
+        raise ValueError("not a finite number")
+    return value
+
+
 def format_number(value: Decimal) -> str:
     """Plain digits, no exponent, no trailing zeros: `Decimal('1.500')` is `1.5`."""
     text = format(value, "f")

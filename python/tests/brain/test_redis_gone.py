@@ -79,3 +79,36 @@ def test_a_step_that_never_arrived_is_taken_again(
     assert len(brain.intents) == 1
     assert brain.redis.hget("quantum:exitbrain:tracks", BTC)
     assert brain.redis.get(keys.BRAIN_ENV_KILL) == "false"
+
+
+@pytest.mark.parametrize("part", ["tracks", "books", "stops", "meta"])
+def test_state_under_a_key_of_another_type_is_begun_anew(brain: Brain, part: str) -> None:
+    brain.exchange.hold(BTC, "1", "100")
+    brain.cycle(2)
+    brain.redis.delete(f"quantum:exitbrain:{part}")
+    brain.redis.set(f"quantum:exitbrain:{part}", "x")
+    brain.price(BTC, "90")
+    brain.cycle(3)
+    brain.restart()
+    brain.cycle(3)
+    assert brain.intents
+    assert {intent.symbol for intent in brain.intents} == {BTC}
+    assert brain.heartbeat["ready"] == "true"
+
+
+def test_state_that_holds_no_numbers_is_begun_anew(brain: Brain) -> None:
+    brain.exchange.hold(BTC, "1", "100")
+    brain.exchange.hold("ETHUSDT", "1", "100")
+    brain.cycle(2)
+    meta = {"last_good_epoch": "yesterday", "unprotected_total_s": ""}
+    brain.redis.hset("quantum:exitbrain:meta", mapping=meta)
+    track = str(brain.redis.hget("quantum:exitbrain:tracks", BTC))
+    broken = track.replace('"stop":"98"', '"stop":"NaN"')
+    assert broken != track
+    brain.redis.hset("quantum:exitbrain:tracks", BTC, broken)
+    brain.restart()
+    for symbol in (BTC, "ETHUSDT"):
+        brain.price(symbol, "90")
+    brain.cycle(2)
+    assert {intent.symbol for intent in brain.intents} == {BTC, "ETHUSDT"}
+    assert brain.heartbeat["ready"] == "true"

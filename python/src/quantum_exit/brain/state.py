@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -29,14 +30,14 @@ class BrainState:
     @classmethod
     def of(cls, saved: Saved, last_result_id: str) -> BrainState:
         meta = saved.meta
-        last_good = float(meta.get("last_good_epoch", "0"))
+        last_good = _seconds(meta.get("last_good_epoch", ""))
         return cls(
             tracks=saved.tracks,
             books=forget(saved.books) if saved.results_missing else saved.books,
             stops=saved.stops,
             protection=Protection(
                 covered_epoch=dict.fromkeys(saved.tracks, last_good) if last_good else {},
-                total_s=float(meta.get("unprotected_total_s", "0")),
+                total_s=_seconds(meta.get("unprotected_total_s", "")),
             ),
             cursor=meta.get("cursor") or last_result_id,
             mode=meta.get("mode", ""),
@@ -51,3 +52,12 @@ class BrainState:
             "params_json": self.params_json,
             "unprotected_total_s": f"{self.protection.total_s:.3f}",
         }
+
+
+def _seconds(text: str) -> float:
+    """Zero for what is no number: these are figures for people, and no exit waits for them."""
+    try:
+        value = float(text)
+    except ValueError:
+        return 0.0
+    return value if math.isfinite(value) else 0.0

@@ -8,7 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from quantum_exit.values import PositionSide, format_number
+from quantum_exit.values import PositionSide, finite, format_number
 
 
 class StopState(StrEnum):
@@ -87,8 +87,8 @@ def load_stops(text: str | bytes) -> SymbolStops:
             **{
                 **stop,
                 "side": PositionSide(stop["side"]),
-                "trigger": Decimal(stop["trigger"]),
-                "quantity": Decimal(stop["quantity"]),
+                "trigger": finite(stop["trigger"]),
+                "quantity": finite(stop["quantity"]),
                 "state": StopState(stop["state"]),
             }
         )

@@ -7,6 +7,8 @@ state anew and goes on from there, whichever it was.
 from __future__ import annotations
 
 import json
+import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -24,10 +26,14 @@ from quantum_exit.brain.watch import Book, dump_book, load_book
 from quantum_exit.bus.connection import RedisClient
 from quantum_exit.signing import INTENT_FIELDS, Signer
 
+log = logging.getLogger("quantum_exit.brain")
+
 TRACKS: Final = "quantum:exitbrain:tracks"
 BOOKS: Final = "quantum:exitbrain:books"
 STOPS: Final = "quantum:exitbrain:stops"
 META: Final = "quantum:exitbrain:meta"
+_STATE: Final = (TRACKS, BOOKS, STOPS, META)
+_STREAM_ID: Final = re.compile(r"\d{1,20}-\d{1,20}", re.ASCII)
 STREAM_KEPT: Final = 200_000
 """Intents live a minute; this many are hours of them."""
 CONTROL_KEPT: Final = 100
@@ -100,23 +106,38 @@ class Store:
         """Takes over from any other brain: what that one means to write from now on is void."""
         self._redis.set(HOLDER, self._name)
         pipe: Any = self._redis.pipeline(transaction=True)
-        for key in (TRACKS, BOOKS, STOPS, META):
+        for key in _STATE:
             pipe.hgetall(key)
-        raw_tracks, raw_books, raw_stops, raw_meta = pipe.execute()
+        answers = zip(_STATE, pipe.execute(raise_on_error=False), strict=True)
+        raw_tracks, raw_books, raw_stops, raw_meta = (self._hash(*one) for one in answers)
         tracks, bad_tracks = _parsed(raw_tracks, load_track)
         books, bad_books = _parsed(raw_books, load_book)
         stops, bad_stops = _parsed(raw_stops, load_stops)
         meta = {k.decode(): v.decode("utf-8", "replace") for k, v in raw_meta.items()}
+        if not _STREAM_ID.fullmatch(meta.get("cursor", NO_RESULT)):
+            del meta["cursor"]
         cursor = meta.get("cursor", NO_RESULT)
+        was_lost = "cursor" not in meta and bool(books)
         return Saved(
             tracks=tracks,
             books=books,
             stops=stops,
             meta=meta,
             unreadable=tuple(sorted({*bad_tracks, *bad_books, *bad_stops})),
-            results_missing=cursor != NO_RESULT
-            and not self._redis.xrange(keys.APPLY_RESULT, cursor, cursor),
+            results_missing=was_lost
+            or (cursor != NO_RESULT and not self._redis.xrange(keys.APPLY_RESULT, cursor, cursor)),
         )
+
+    def _hash(self, key: str, answer: Any) -> Mapping[bytes, bytes]:
+        """What lies there, and nothing where a key of another type does: it is taken away, or
+        no step of ours could ever be written."""
+        if isinstance(answer, Exception):
+            if not str(answer).startswith("WRONGTYPE"):
+                raise answer
+            log.error("%s is of another type: it is deleted, and begun anew", key)
+            self._redis.delete(key)
+            return {}
+        return dict(answer)
 
     def last_result_id(self) -> str:
         """Where a brain begins to read that has never read before."""

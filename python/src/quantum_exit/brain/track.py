@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from quantum_exit.exits.rules import Rule, RuleState
-from quantum_exit.values import PositionSide, format_number
+from quantum_exit.values import PositionSide, finite, format_number
 
 _VERSION: Final = 1
 
@@ -96,23 +96,23 @@ def load_track(text: str | bytes) -> Track:
     closing = document["closing"]
     rules = RuleState(
         side=PositionSide(document["side"]),
-        entry=Decimal(document["entry"]),
+        entry=finite(document["entry"]),
         opened_epoch=float(document["opened_epoch"]),
-        highest=Decimal(document["highest"]),
-        lowest=Decimal(document["lowest"]),
-        stop=Decimal(document["stop"]),
+        highest=finite(document["highest"]),
+        lowest=finite(document["lowest"]),
+        stop=finite(document["stop"]),
         stop_rule=Rule(document["stop_rule"]),
         atr=_number(document["atr"]),
-        levels_taken=frozenset(Decimal(pct) for pct in document["levels_taken"]),
-        fraction_taken=Decimal(document["fraction_taken"]),
+        levels_taken=frozenset(finite(pct) for pct in document["levels_taken"]),
+        fraction_taken=finite(document["fraction_taken"]),
         closing=Rule(closing) if closing else None,
     )
     return Track(
         symbol=document["symbol"],
         episode=document["episode"],
         rules=rules,
-        amount=Decimal(document["amount"]),
-        largest=Decimal(document["largest"]),
+        amount=finite(document["amount"]),
+        largest=finite(document["largest"]),
         asks=MappingProxyType({slot: _load_ask(ask) for slot, ask in document["asks"].items()}),
         shadowed=frozenset(document["shadowed"]),
         unprotected_s=float(document["unprotected_s"]),
@@ -144,7 +144,7 @@ def _load_ask(document: dict[str, Any]) -> Ask:
         not_before_epoch=float(document["not_before_epoch"]),
         failures=int(document["failures"]),
         error=document["error"],
-        fraction=Decimal(document["fraction"]),
+        fraction=finite(document["fraction"]),
         level_pct=_number(document["level_pct"]),
     )
 
@@ -154,4 +154,4 @@ def _text(value: Decimal | None) -> str | None:
 
 
 def _number(text: str | None) -> Decimal | None:
-    return None if text is None else Decimal(text)
+    return None if text is None else finite(text)

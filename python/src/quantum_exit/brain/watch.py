@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
 
-from quantum_exit.values import format_number
+from quantum_exit.values import finite, format_number
 
 SUSPECT_CYCLES: Final = 2
 """A difference that nothing explains is told in the second cycle that sees it."""
@@ -152,9 +152,9 @@ def load_book(text: str | bytes) -> Book:
     document = json.loads(text)
     expected = document["expected"]
     return Book(
-        expected=None if expected is None else Decimal(expected),
-        seen=Decimal(document["seen"]),
-        explained=Decimal(document["explained"]),
+        expected=None if expected is None else finite(expected),
+        seen=finite(document["seen"]),
+        explained=finite(document["explained"]),
         suspect_cycles=int(document["suspect_cycles"]),
         filled_epoch=float(document["filled_epoch"]),
     )

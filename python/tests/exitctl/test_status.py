@@ -183,3 +183,32 @@ def test_a_proof_that_trips_could_not_be_run(operator: Operator) -> None:
     assert done.code == 3, done
     assert done.json["verdict"] == "NOT RUN"
     assert "ValueError" in done.json["error"]
+
+
+def test_what_others_write_reaches_no_terminal_as_a_command(operator: Operator) -> None:
+    hostile = "\x1b]0;x\x07\x9b2J\u202e"
+    alert = {"alert_type": f"A{hostile}\nMODE      LIVE", "severity": "INFO", "details": hostile}
+    operator.redis.xadd(keys.ALERTS, alert)
+    operator.redis.lpush(keys.EXITBRAIN_CONTROL, '["no act"]', '"nor this"')
+    operator.beat("exitbrain", status=hostile)
+    for command in ("audit", "status"):
+        done = operator.run(command)
+        assert done.code == 0, done
+        assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(done.out), done
+        assert not any(line.startswith("MODE      LIVE") for line in done.out.splitlines())
+        assert operator.run(command, "--json").code == 0
+
+
+def test_a_key_of_another_type_is_not_redis_gone(operator: Operator) -> None:
+    operator.redis.rpush(keys.heartbeat("exitbrain"), "x")
+    operator.redis.hset(keys.delegation("bot"), "symbol", "BTCUSDT")
+    done = operator.run("status")
+    assert done.code == 0, done
+    assert "SWITCH    off" in done.out
+    assert "DELEGATED" not in done.out
+    operator.redis.set(keys.EXECUTOR_OPEN, "x")
+    done = operator.run("status")
+    assert done.code == 3, done
+    assert "DOES NOT ANSWER" not in done.out
+    assert "nothing trades" not in done.out
+    assert "WRONGTYPE" in done.err

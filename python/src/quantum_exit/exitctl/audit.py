@@ -10,6 +10,7 @@ import redis
 from quantum_exit import keys
 from quantum_exit.exitctl import status
 from quantum_exit.exitctl.context import EXIT_DONE, Context
+from quantum_exit.exitctl.plain import plain
 from quantum_exit.exitctl.ttl import format_age
 from quantum_exit.proofs.observe import load_json, read_text
 
@@ -32,7 +33,11 @@ def run(context: Context, limit: int) -> int:
 def _control(client: redis.Redis, limit: int) -> list[Any]:
     """Newest first; an entry that is no JSON is shown as it is."""
     texts = cast("list[str]", client.lrange(keys.EXITBRAIN_CONTROL, 0, limit - 1))
-    return [load_json(text) or {"event": "UNREADABLE", "text": text[:200]} for text in texts]
+    acts = [(text, load_json(text)) for text in texts]
+    return [
+        act if isinstance(act, dict) else {"event": "UNREADABLE", "text": text[:200]}
+        for text, act in acts
+    ]
 
 
 def _stopped(client: redis.Redis) -> list[str]:
@@ -77,7 +82,7 @@ def _text(document: dict[str, Any]) -> str:
         f"{p.get('problems', '')[:200]}".rstrip()
         for p in document["policy"]
     ] or ["  none"]
-    return "\n".join(lines)
+    return "\n".join(plain(line, 2000) for line in lines)
 
 
 def _at(entry_id: str) -> str:

@@ -41,7 +41,7 @@ class Context:
         if self.json_output:
             print(json.dumps(document, default=str, ensure_ascii=False))
         else:
-            print(text)
+            print(_printable(text))
 
     def redis(self) -> redis.Redis:
         """A client that speaks str. Raises CommandError when Redis does not answer."""
@@ -64,6 +64,15 @@ class Context:
                 f"Redis does not answer ({error}): see `systemctl status redis-server`"
             ) from None
         return client
+
+
+def _printable(text: str) -> str:
+    """Texts of others may hold what a terminal obeys."""
+    if all(line.isprintable() for line in text.split("\n")):
+        return text
+    from quantum_exit.exitctl.plain import plain  # a kill starts without it
+
+    return "\n".join(plain(line, len(line)) for line in text.split("\n"))
 
 
 def load_environ(process: Mapping[str, str], env_file: str) -> dict[str, str]:

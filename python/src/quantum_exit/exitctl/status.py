@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -47,8 +48,14 @@ def run(context: Context) -> int:
     document: Document
     try:
         document = collect(context.redis(), context.environ)
-    except (CommandError, redis.RedisError) as error:
+    except (CommandError, redis.ConnectionError, redis.TimeoutError) as error:
         document = without_redis(context.environ, str(error))
+    except redis.RedisError as error:
+        # It is there, so it may be traded on: that much must not be denied.
+        document = without_redis(context.environ, f"Redis refuses to tell: {error}") | {
+            "redis_state": "REFUSES TO TELL: what trades is not known",
+            "kill_switch": _switch_alone(context),
+        }
     context.emit(document, render(document))
     if "redis_error" in document:
         say_error(document["redis_error"])
@@ -63,7 +70,15 @@ def without_redis(environ: Mapping[str, str], error: str) -> Document:
         "redis_error": error,
         "kill_switch": {"on": True, "places": [_place(place)], "why": "Redis does not answer"},
         "units": _units(),
+        "redis_state": "DOES NOT ANSWER: nothing trades",
     }
+
+
+def _switch_alone(context: Context) -> Document:
+    places = [observe.file_place(context.environ.get("QUANTUM_KILL_FILE", "").strip())]
+    with contextlib.suppress(CommandError, redis.RedisError):
+        places.insert(0, observe.runtime_place(context.redis()))
+    return {"on": any(place.blocks for place in places), "places": [_place(p) for p in places]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +300,10 @@ def _delegations(client: redis.Redis, sources: Iterable[str]) -> list[Document]:
     rows = []
     for source in sources:
         key = keys.delegation(source)
-        text = observe.read_text(client, key)
+        try:
+            text = observe.read_text(client, key)
+        except redis.ResponseError:
+            continue  # of another type: nobody may exit by it
         if text is None:
             continue  # it ran out since it was found
         content = observe.load_json(text)

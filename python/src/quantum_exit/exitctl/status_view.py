@@ -16,9 +16,7 @@ NO_STOP: Final = "NO STOP: the Exit Brain does not know this position"
 def render(document: Document) -> str:
     lines = [switch_line(document["kill_switch"])]
     if "redis_error" in document:
-        lines.append(
-            "REDIS     DOES NOT ANSWER: nothing trades; below is what the host itself says"
-        )
+        lines.append(f"REDIS     {document['redis_state']}; below is what the host itself says")
         lines += _units_alone(document["units"])
         return "\n".join(lines)
     lines.insert(0, mode_line(document))

@@ -53,7 +53,10 @@ def read_text(client: redis.Redis, key: str) -> str | None:
 
 
 def read_beat(client: redis.Redis, service: str, now_epoch: float) -> Beat | Unknown:
-    fields = read_hash(client, keys.heartbeat(service))
+    try:
+        fields = read_hash(client, keys.heartbeat(service))
+    except redis.ResponseError as error:
+        return Unknown(f"its heartbeat {keys.heartbeat(service)} cannot be read: {error}")
     if not fields:
         return Unknown("no heartbeat: it never started with this Redis")
     try:

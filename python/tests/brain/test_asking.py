@@ -104,6 +104,25 @@ def test_it_stops_asking_when_the_reason_is_gone(brain: Brain) -> None:
     assert len(brain.intents) == 1
 
 
+def test_anothers_result_under_the_name_of_an_exit_answers_nothing(brain: Brain) -> None:
+    levels = [{"pct": 3, "fraction": "0.5"}]
+    brain.policy({"default": {"stop_loss_pct": 2, "take_profits": levels}})
+    brain.exchange.hold(BTC, "2", "100", mark="103")
+    brain.cycle()
+    (intent,) = brain.intents
+    plan_id = f"exit-{intent.intent_id}"
+    brain.result(plan_id, BTC, "SELL", "0", error="NOT_EXIT_OWNER", decision="DENIED")
+    brain.cycle(5)
+    assert len(brain.intents) == 1  # it may be on its way: a second would take the level twice
+    brain.result(plan_id, BTC, "BUY", "1")
+    brain.exchange.hold(BTC, "3", "100", mark="103")
+    brain.cycle()
+    brain.answer(intent, error="position_stale")
+    brain.cycle(5)
+    assert len(brain.intents) == 2  # nor is a level done that nobody took
+    assert brain.alerts("UNAUTHORIZED_POSITION_CHANGE") == []
+
+
 def test_a_close_that_filled_in_part_is_finished(brain: Brain) -> None:
     brain.exchange.hold(BTC, "1", "100", mark="98")
     brain.cycle()

@@ -14,7 +14,7 @@ from quantum_exit.executor.grant import cancelled_client_id, stop_client_id
 from quantum_exit.messages import ExitIntent, IntentAction
 from quantum_exit.values import PositionSide
 
-from .harness import Brain
+from .harness import OWNER, Brain
 
 BTC = "BTCUSDT"
 PLACE, CANCEL = IntentAction.PLACE_STOP, IntentAction.CANCEL_STOP
@@ -52,7 +52,8 @@ def _execute(brain: Brain, intent: ExitIntent) -> None:
             brain.exchange.algos[client_id], status="CANCELED"
         )
     plan_id = f"exit-{intent.intent_id}"
-    brain.result(plan_id, intent.symbol, intent.side.exit_order_side.value, "0")
+    side = intent.side.exit_order_side.value
+    brain.result(plan_id, intent.symbol, side, "0", plan_source=OWNER)
 
 
 def _resting(brain: Brain) -> list[Decimal]:

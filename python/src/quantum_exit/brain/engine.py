@@ -35,6 +35,7 @@ class View:
     now_epoch: float
     positions: Mapping[str, Position]
     results: tuple[PlanResult, ...]
+    """Of the owner's plans."""
     params: HarvestParams
     mode_of: Callable[[str], Mode]
     atrs: Mapping[str, Decimal]

@@ -17,6 +17,8 @@ class PlanResult:
     error: str
     filled: Decimal
     """Signed: what it added to the position. Zero when nothing was filled."""
+    source: str
+    """Of the plan. Anybody's plan may bear the id that an intent of ours gives its own."""
 
     def answers(self, intent_id: str) -> bool:
         """The Apply Layer names a plan after its intent; one that it takes for nobody's by
@@ -40,6 +42,7 @@ def read_result(raw: Mapping[bytes, bytes]) -> PlanResult:
 
 def read_fields(fields: Mapping[str, str]) -> PlanResult:
     return PlanResult(
+        source=fields.get("plan_source", ""),
         plan_id=fields.get("plan_id", ""),
         symbol=fields.get("symbol", ""),
         decision=fields.get("decision", ""),

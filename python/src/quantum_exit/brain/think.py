@@ -73,7 +73,7 @@ def think(before: BrainState, inputs: Inputs) -> Thought:
     reading, now_epoch = inputs.reading, inputs.now_epoch
     done = step(before.tracks, _view(before, inputs))
     sight = _sight(inputs)
-    kept = _kept(before, sight, reading.results)
+    kept = _kept(before, sight, _answers(inputs))
     protection, gaps, added_s = covered(
         before.protection,
         dict.fromkeys(done.unpriced, now_epoch)
@@ -116,6 +116,11 @@ def think(before: BrainState, inputs: Inputs) -> Thought:
     return Thought(after, commit, done)
 
 
+def _answers(inputs: Inputs) -> tuple[PlanResult, ...]:
+    """The results that may answer an intent of ours. Those of others explain changes only."""
+    return tuple(r for r in inputs.reading.results if r.source == inputs.owner)
+
+
 def _kept(before: BrainState, sight: Sight, results: tuple[PlanResult, ...]) -> dict[str, Track]:
     """The tracks of positions that are missing from this one answer without a reason: with
     them would go what trails, what was taken, and the stops on the exchange."""
@@ -132,7 +137,7 @@ def _view(before: BrainState, inputs: Inputs) -> View:
     return View(
         now_epoch=inputs.now_epoch,
         positions=inputs.seen.positions,
-        results=inputs.reading.results,
+        results=_answers(inputs),
         params=inputs.params.params,
         mode_of=inputs.mode.of,
         atrs=inputs.atrs,
@@ -163,7 +168,7 @@ def _step_all_stops(
     if not stops and not inputs.exchange_stop:
         return {}
     results: dict[str, list[PlanResult]] = {}
-    for result in inputs.reading.results:
+    for result in _answers(inputs):
         results.setdefault(result.symbol, []).append(result)
     return {
         symbol: step_stops(

@@ -183,6 +183,8 @@ def test_a_proof_that_trips_could_not_be_run(operator: Operator) -> None:
     assert done.code == 3, done
     assert done.json["verdict"] == "NOT RUN"
     assert "ValueError" in done.json["error"]
+    told = json.loads(operator.redis.hget(keys.PROOF_VERDICTS, "apply") or "{}")
+    assert told.get("verdict") == "NOT RUN"
 
 
 def test_what_others_write_reaches_no_terminal_as_a_command(operator: Operator) -> None:

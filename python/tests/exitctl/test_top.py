@@ -327,3 +327,10 @@ def test_a_look_does_not_walk_over_all_keys(busy: Operator) -> None:
     for _ in range(3):
         reader.look()
     assert walks() == before
+
+
+def test_a_redis_that_answers_is_not_said_to_be_gone(busy: Operator) -> None:
+    busy.redis.set(keys.EXECUTOR_OPEN, "of another type")
+    done = busy.run("top", "--once")
+    assert "nothing trades" not in done.out, done
+    assert "WRONGTYPE" in done.out

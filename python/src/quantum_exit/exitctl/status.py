@@ -48,19 +48,23 @@ def run(context: Context) -> int:
     document: Document
     try:
         document = collect(context.redis(), context.environ)
-    except (CommandError, redis.ConnectionError, redis.TimeoutError) as error:
-        document = without_redis(context.environ, str(error))
-    except redis.RedisError as error:
-        # It is there, so it may be traded on: that much must not be denied.
-        document = without_redis(context.environ, f"Redis refuses to tell: {error}") | {
-            "redis_state": "REFUSES TO TELL: what trades is not known",
-            "kill_switch": _switch_alone(context),
-        }
+    except (CommandError, redis.RedisError) as error:
+        document = unread(context, error)
     context.emit(document, render(document))
     if "redis_error" in document:
         say_error(document["redis_error"])
         return 3
     return 0
+
+
+def unread(context: Context, error: Exception) -> Document:
+    """What can be seen when `collect` failed. A Redis that answers may be traded on."""
+    if isinstance(error, (CommandError, redis.ConnectionError, redis.TimeoutError)):
+        return without_redis(context.environ, str(error))
+    return without_redis(context.environ, f"Redis refuses to tell: {error}") | {
+        "redis_state": "REFUSES TO TELL: what trades is not known",
+        "kill_switch": _switch_alone(context),
+    }
 
 
 def without_redis(environ: Mapping[str, str], error: str) -> Document:

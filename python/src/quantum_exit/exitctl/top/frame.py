@@ -112,7 +112,8 @@ def _top_lines(seen: Seen, now_epoch: float) -> list[Line]:
 
 def _without_redis(seen: Seen, now_epoch: float) -> list[Line]:
     host: Mapping[str, Any] = seen.host or {}
-    lines = [Line(f"REDIS     DOES NOT ANSWER, nothing trades: {plain(seen.error)}", Style.BAD)]
+    state = host.get("redis_state", "DOES NOT ANSWER: nothing trades")
+    lines = [Line(f"REDIS     {state} ({plain(seen.error)})", Style.BAD)]
     if "kill_switch" in host:
         lines.append(Line(switch_line(host["kill_switch"]), Style.BAD))
     if seen.status is None:

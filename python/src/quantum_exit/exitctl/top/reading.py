@@ -53,7 +53,7 @@ class Reader:
         except (CommandError, redis.RedisError) as error:
             self._client = None
             self._rare = None
-            host = status.without_redis(self._context.environ, str(error))
+            host = status.unread(self._context, error)
             last = self._last
             self._last = Seen(last.at_epoch, last.status, last.lately, str(error), host)
         return self._last

@@ -95,6 +95,17 @@ def test_an_invalid_policy_leaves_the_old_one(refresh: Refresh, redis_client: re
     assert alerts(redis_client) == []
 
 
+def test_a_key_of_another_type_in_its_place_is_replaced(
+    refresh: Refresh, redis_client: redis.Redis
+) -> None:
+    redis_client.set(keys.POLICY_CURRENT, "x")
+    assert refresh.run("universe_symbols: [BTCUSDT]").returncode == 2
+    assert alerts(redis_client) == ["POLICY_STALE"]
+    done = refresh.run()
+    assert done.returncode == 0, done.stderr
+    assert isinstance(parse_policy(current(redis_client), time.time()), ValidPolicy)
+
+
 @pytest.mark.parametrize("valid_until", ["1700000000", None])
 def test_a_stale_or_missing_policy_raises_an_alert(
     refresh: Refresh, redis_client: redis.Redis, valid_until: str | None

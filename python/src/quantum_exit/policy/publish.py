@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from redis.exceptions import ResponseError
+
 from quantum_exit import keys
 from quantum_exit.bus.connection import RedisClient
 from quantum_exit.policy.model import Policy
@@ -16,7 +18,7 @@ ACTOR: Final = "policy_refresh"
 
 def publish(redis: RedisClient, policy: Policy, now_epoch: float) -> bool:
     """Replaces the current policy; True when its content changed. Raises redis.RedisError."""
-    previous = _text(redis.hget(keys.POLICY_CURRENT, "policy_hash"))
+    previous = _text(current(redis).get(b"policy_hash"))
     changed = previous != policy.policy_hash
     fields = policy.published(now_epoch)
     update = {
@@ -37,6 +39,18 @@ def publish(redis: RedisClient, policy: Policy, now_epoch: float) -> bool:
     )
     pipe.execute()
     return changed
+
+
+def current(redis: RedisClient) -> Mapping[bytes, bytes]:
+    """The hash as it lies there. A key of another type is none, and does not hold up the
+    policy that replaces it. Raises redis.RedisError."""
+    try:
+        found: Any = redis.hgetall(keys.POLICY_CURRENT)
+    except ResponseError as error:
+        if not str(error).startswith("WRONGTYPE"):
+            raise
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def record_failure(

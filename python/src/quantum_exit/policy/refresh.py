@@ -12,11 +12,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from redis.exceptions import RedisError
 
-from quantum_exit import keys
 from quantum_exit.alerts.publish import AlertType, Severity, publish_alert
 from quantum_exit.binance.client import Client, ClientFactory
 from quantum_exit.binance.errors import ReadFailed
@@ -24,7 +23,7 @@ from quantum_exit.binance.model import Credentials
 from quantum_exit.bus.connection import RedisClient, connect
 from quantum_exit.policy.file import UnreadableError, read_policy_file
 from quantum_exit.policy.model import InvalidPolicyError, Policy, check_against
-from quantum_exit.policy.publish import publish, record_failure
+from quantum_exit.policy.publish import current, publish, record_failure
 from quantum_exit.policy.reader import ValidPolicy, read_policy
 from quantum_exit.settings import (
     ConfigError,
@@ -101,8 +100,7 @@ def _fail(redis: RedisClient, failure: _Failure) -> int:
     for problem in failure.problems:
         print(problem, file=sys.stderr)
     now = time.time()
-    current: Any = redis.hgetall(keys.POLICY_CURRENT)
-    state = read_policy(current, now)
+    state = read_policy(current(redis), now)
     record_failure(redis, failure.event, failure.problems, now)
     if isinstance(state, ValidPolicy):
         left_min = (state.view.valid_until_epoch - now) / 60

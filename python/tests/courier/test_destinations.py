@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +148,24 @@ def test_a_redirect_is_not_followed(receiver: Receiver, tmp_path: Path) -> None:
         only(settings("webhook", receiver), tmp_path).send([alert()])
     assert len(receiver.refused) == 1
     assert receiver.got == []
+
+
+def test_a_redirect_to_nowhere_is_not_delivered(tmp_path: Path) -> None:
+    """The HTTP library works out where it would lead to, followed or not."""
+    answer = b"HTTP/1.1 302 Found\r\nLocation: http://[x\r\nContent-Length: 0\r\n\r\n"
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor() as pool:
+
+        def answer_once() -> None:
+            peer, _ = listening.accept()
+            with peer:
+                peer.recv(65_536)
+                peer.sendall(answer)
+
+        answering = pool.submit(answer_once)
+        hook = f"http://127.0.0.1:{listening.getsockname()[1]}/{TOKEN}"
+        with pytest.raises(NotDelivered):
+            only({"ALERTS_WEBHOOK_URL": hook}, tmp_path).send([alert()])
+        answering.result(10)
 
 
 def test_an_error_shows_no_url(receiver: Receiver, tmp_path: Path) -> None:

@@ -72,7 +72,8 @@ class Http:
                 method, url, timeout=_TIMEOUT_S, allow_redirects=False, stream=True, **more
             ) as answer:
                 status, headers = answer.status_code, answer.headers
-        except requests.RequestException as error:
+        except (requests.RequestException, ValueError) as error:
+            # ValueError: a Location that is no URL, followed or not.
             # Its text would show the URL, which is the secret.
             raise NotDelivered(type(error).__name__) from None
         if not 200 <= status < 300:

@@ -280,6 +280,26 @@ def test_an_entry_price_rounded_otherwise_does_not_loosen_the_stop(brain: Brain)
     assert [intent.reason.split(":")[0] for intent in brain.intents] == ["TRAILING_STOP"]
 
 
+def test_a_profit_that_the_larger_position_never_had_moves_no_stop(brain: Brain) -> None:
+    rules = {"break_even_at_pct": 2, "trailing_start_pct": 2, "trailing_distance_pct": 1}
+    brain.policy({"default": {"stop_loss_pct": 5, **rules}})
+    for symbol, sign in (("AUSDT", 1), ("BUSDT", -1)):
+        brain.exchange.hold(symbol, str(sign), "100", mark=str(100 + sign * Decimal("1.5")))
+    brain.cycle()
+    for symbol, sign in (("AUSDT", 1), ("BUSDT", -1)):
+        entry = str(100 - sign)  # as much again was bought, at a worse price
+        brain.exchange.hold(symbol, str(2 * sign), entry, mark=str(100 - 2 * sign))
+    brain.cycle(3)
+    assert brain.intents == []
+    brain.price("AUSDT", "101.5")
+    brain.price("BUSDT", "98.5")
+    brain.cycle()
+    brain.price("AUSDT", "99")
+    brain.price("BUSDT", "101")
+    brain.cycle()
+    assert sorted(intent.symbol for intent in brain.intents) == ["AUSDT", "BUSDT"]
+
+
 def test_without_an_entry_price_nothing_is_taken_for_profit_or_loss(brain: Brain) -> None:
     profits = [{"pct": 50, "fraction": "0.5"}]
     brain.policy({"default": {"stop_loss_pct": 2, "take_profits": profits}})

@@ -99,8 +99,9 @@ def begin(params: ExitParams, side: PositionSide, entry: Decimal, opened_epoch: 
 
 
 def entry_moved(state: RuleState, entry: Decimal) -> RuleState:
-    """The position grew and its average entry moved. What was seen and the stop stay."""
-    return replace(state, entry=entry)
+    """The position grew and its average entry moved. The stop stays; the best price counts
+    anew, or what was a profit by the old average would be one that this position never had."""
+    return replace(state, entry=entry, highest=entry, lowest=entry)
 
 
 def decide(

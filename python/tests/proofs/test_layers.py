@@ -117,6 +117,18 @@ def test_its_drills_raise_no_alert_of_the_watch(stack: Stack) -> None:
     assert stack.redis.hget(STATE, "drill_total") == "12"
 
 
+def test_drills_that_are_answered_late_raise_no_alert_either(stack: Stack) -> None:
+    stack.signal("apply_layer", signal.SIGSTOP)
+    try:
+        assert "blocked" in red(stack, "apply")
+    finally:
+        stack.signal("apply_layer", signal.SIGCONT)
+    wait_for(lambda: stack.redis.xlen(keys.APPLY_RESULT) == 5, "late plans have results", 20)
+    assert stack.run("quantum_exit.alerts.watch").code == 0
+    kinds = [fields["alert_type"] for _, fields in stack.redis.xrange(keys.ALERTS)]
+    assert "EXIT_OWNER_VIOLATION" not in kinds
+
+
 def stop_the_executor(stack: Stack) -> None:
     stack.kill("intent_executor")
 

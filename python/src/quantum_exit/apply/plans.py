@@ -59,7 +59,7 @@ def new_plan(
         done_ttl_s = DONE_BY_RIGHT_S
     else:
         digest = _digest(raw)
-        plan_id = _bounded(f"refused-{_safe_id(intent, entry_id)}-{digest[:12]}")
+        plan_id = _refused_id(_safe_id(intent, entry_id), digest)
         done_key = f"{_REFUSED}{digest}"
         done_ttl_s = DONE_REFUSED_S
     if isinstance(intent, Malformed):
@@ -75,6 +75,16 @@ def new_plan(
         "timestamp": format_epoch(now_epoch),
     }
     return NewPlan(fields, done_key, done_ttl_s)
+
+
+def refused_plan_id(intent_id: str, fields: Mapping[str, str]) -> str:
+    """The id of the plan of an intent that comes by no right. `fields`: all of its entry's."""
+    raw = {name.encode(): value.encode() for name, value in fields.items()}
+    return _refused_id(intent_id, _digest(raw))
+
+
+def _refused_id(named: str, digest: str) -> str:
+    return _bounded(f"refused-{named}-{digest[:12]}")
 
 
 def _is_blocked(fields: Mapping[str, str]) -> bool:

@@ -12,6 +12,7 @@ import redis
 
 from quantum_exit import keys
 from quantum_exit.alerts.denials import collect
+from quantum_exit.apply.plans import refused_plan_id
 from quantum_exit.messages import ExitIntent, parse_embedded_intent
 from quantum_exit.proofs import checks, drill, observe
 from quantum_exit.proofs.model import Check, Expect, Figure, Outcome, Proof
@@ -143,18 +144,19 @@ def _send(bus: redis.Redis, asked: Sequence[Asked]) -> dict[str, Mapping[str, st
     """Their plans, by intent id, as far as they come in time."""
     newest = cast("list[Any]", bus.xrevrange(keys.APPLY_PLAN, count=1))
     since = str(newest[0][0]) if newest else "0-0"
-    # The plan that becomes of the owner's is registered before there is one.
+    # Before there is a plan: one that comes late must not be taken for a violation either.
     drill.register(bus, [name for one in asked for name in (one.intent_id, _plan_id(one))])
     for one in asked:
         bus.xadd(keys.EXIT_INTENT, dict(one.intent.items()))
     plans = _plans_of(bus, since, [one.intent_id for one in asked])
-    # Blocked plans end as denied results, which the watch must not take for violations.
     drill.register(bus, [plan.get("plan_id", "") for plan in plans.values()])
     return plans
 
 
 def _plan_id(one: Asked) -> str:
-    return f"exit-{one.intent_id}"
+    if one.reason is None:
+        return f"exit-{one.intent_id}"
+    return refused_plan_id(one.intent_id, one.intent)
 
 
 def _plans_of(bus: redis.Redis, since: str, intent_ids: list[str]) -> dict[str, Mapping[str, str]]:

@@ -208,6 +208,9 @@ def test_a_key_of_another_type_is_not_redis_gone(operator: Operator) -> None:
     assert done.code == 0, done
     assert "SWITCH    off" in done.out
     assert "DELEGATED" not in done.out
+    operator.redis.rpush(keys.BRAIN_ENV_KILL, "x")
+    assert "env ON" in operator.run("status").out  # no grant is given then
+    operator.redis.delete(keys.BRAIN_ENV_KILL)
     operator.redis.set(keys.EXECUTOR_OPEN, "x")
     done = operator.run("status")
     assert done.code == 3, done

@@ -115,10 +115,12 @@ def test_what_the_services_write_is_told(
     redis_client.xgroup_create(keys.APPLY_PLAN, keys.GROUP_EXECUTOR, id="0", mkstream=True)
     redis_client.xadd(keys.APPLY_PLAN, {"plan_id": "a"})
     redis_client.set(keys.EXECUTOR_OPEN, "of the wrong type")
+    redis_client.rpush(keys.BRAIN_ENV_KILL, "of the wrong type: no grant is given then")
     seen = scrape()
     expected = {
         "quantum_kill_switch_active{place=redis}": 0,
         "quantum_kill_switch_active{place=file}": 1,
+        "quantum_kill_switch_active{place=env}": 1,
         "quantum_ready{service=exitbrain}": 1,
         "quantum_ready{service=apply_layer}": 0,
         "quantum_mode{mode=LIVE}": 1,

@@ -99,7 +99,9 @@ class Exporter(Collector):
         for stream in STREAMS:
             pipe.xlen(stream)
             pipe.xinfo_groups(stream)
-        answers = [None if isinstance(a, Exception) else a for a in _execute(pipe)]
+        given = _execute(pipe)
+        answers = [None if isinstance(a, Exception) else a for a in given]
+        unreadable_kill = isinstance(given[len(SERVICES) + 1], Exception)
         beats, answers = answers[: len(SERVICES)], answers[len(SERVICES) :]
         switch, env_kill, *answers = answers
         executor, permits, verdicts, policy, alerts, watch = (one or {} for one in answers[:6])
@@ -109,7 +111,7 @@ class Exporter(Collector):
         return state.Seen(
             beats={name: beat or {} for name, beat in zip(SERVICES, beats, strict=True)},
             switch=switch,
-            env_kill=env_kill,
+            env_kill="unreadable" if unreadable_kill else env_kill,
             file_active=kill_switch.read_file(self._kill_file).active if self._kill_file else None,
             executor=executor,
             permits=permits,

@@ -115,7 +115,11 @@ def env_place(client: redis.Redis, beats: Mapping[str, Beat | Unknown]) -> Place
         f"set {KILL_SWITCH_VARIABLE}=false in {BRAIN_ENV_FILE} and restart "
         "quantum-exitbrain-v35.service"
     )
-    latched = read_text(client, keys.BRAIN_ENV_KILL)
+    try:
+        latched = read_text(client, keys.BRAIN_ENV_KILL)
+    except redis.ResponseError as error:  # the executor takes that for on
+        why = f"{keys.BRAIN_ENV_KILL} cannot be read: {error}"
+        return Place("env", SwitchWord.ON, why, "delete that key and restart the brain")
     if latched is not None and latched != "false":
         return Place("env", SwitchWord.ON, f"the brain started with {KILL_SWITCH_VARIABLE}", mend)
     for service in ("exitbrain", "intent_executor"):

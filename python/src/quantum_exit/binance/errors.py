@@ -233,11 +233,11 @@ def read_failure(
 def retry_after_s(http_status: int, headers: Mapping[str, str], msg: str, now_ms: int) -> float:
     """How long to stay silent after a 429 or 418.
 
-    The header if there is one, else the end that the message names, else up to the next
+    The header if it tells of a wait, else the end that the message names, else up to the next
     boundary of the interval that was exceeded (a minute unless the message says otherwise).
     """
     header = next((v for k, v in headers.items() if k.lower() == "retry-after"), "").strip()
-    if re.fullmatch(r"\d{1,9}(\.\d{1,3})?", header, re.ASCII):
+    if re.fullmatch(r"\d{1,9}(\.\d{1,3})?", header, re.ASCII) and float(header) > 0:
         return min(float(header), _LONGEST_WAIT_S)
     if banned := _BANNED_UNTIL.search(msg):
         return min(max((int(banned[1]) - now_ms) / 1000, 1.0), _LONGEST_WAIT_S)

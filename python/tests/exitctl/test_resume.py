@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from quantum_exit import keys
+from quantum_exit.exitctl import kill_file, resume
+from quantum_exit.exitctl.context import CommandError
+from quantum_exit.exitctl.control import Act
 
 from .shell import Operator
 
@@ -135,3 +139,23 @@ def test_resume_and_kill_in_turn(killed: Operator) -> None:
         assert is_off(killed)
         assert killed.run("kill").code == 0
         assert killed.switched_on
+
+
+def test_a_kill_between_its_two_writes_holds(
+    killed: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one interleaving in which each write of the kill would be undone by one of ours."""
+    environ = {"QUANTUM_KILL_FILE": str(killed.kill_file)}
+    written = kill_file.write
+
+    def write_and_be_killed(path: str, *, active: bool) -> None:
+        written(path, active=active)
+        if not active:  # the kill has written the file before, and Redis now
+            killed.switch(active=True)
+
+    monkeypatch.setattr(kill_file, "write", write_and_be_killed)
+    act = Act("somebody", "too early", time.time())
+    with pytest.raises(CommandError, match="stays on"):
+        resume.release(killed.redis, environ, act)
+    assert killed.switched_on
+    assert killed.file_word == "on"

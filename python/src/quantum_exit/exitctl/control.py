@@ -15,6 +15,7 @@ from quantum_exit.alerts.model import AlertType, Severity, alert_fields
 
 if TYPE_CHECKING:
     import redis  # not when the kill switch starts
+    from redis.client import Pipeline
 
 CONTROL_KEPT: Final = 100
 
@@ -66,6 +67,10 @@ def entry(act: Act, event: str, details: Mapping[str, object]) -> list[tuple[str
 def perform(client: redis.Redis, commands: Sequence[tuple[str, ...]]) -> None:
     """All of them in one transaction. Raises redis.RedisError."""
     with client.pipeline(transaction=True) as pipe:
-        for command in commands:
-            pipe.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py's own gap
+        enqueue(pipe, commands)
         pipe.execute()
+
+
+def enqueue(pipe: Pipeline, commands: Sequence[tuple[str, ...]]) -> None:
+    for command in commands:
+        pipe.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py's own gap

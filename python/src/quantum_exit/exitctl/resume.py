@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import redis
+from redis.client import Pipeline
 
 from quantum_exit import keys, kill_switch
 from quantum_exit.alerts.model import AlertType, Severity
 from quantum_exit.exitctl import kill_file
 from quantum_exit.exitctl.context import CommandError
-from quantum_exit.exitctl.control import Act, perform, trail
+from quantum_exit.exitctl.control import Act, enqueue, trail
 from quantum_exit.proofs import observe
 from quantum_exit.proofs.observe import Beat, Place
 from quantum_exit.values import Unknown
@@ -39,16 +40,19 @@ class ResumeReport:
 def release(client: redis.Redis, environ: Mapping[str, str], act: Act) -> ResumeReport:
     """Set both places to off. Raises CommandError, with nothing released, when it must not."""
     now_epoch = time.time()
-    beats = observe.read_beats(client, now_epoch)
-    _refuse_unless_known(client, beats["position_state"], now_epoch)
-    places = observe.kill_places(client, environ, beats)
-    ours = [place for place in places if place.name != "env"]
-    report = ResumeReport(
-        released=[place for place in ours if place.blocks],
-        still_on=[place for place in places if place.name == "env" and place.blocks],
-    )
-    report.enables, report.warnings = _consequences(client, beats)
-    _set_off(client, environ.get("QUANTUM_KILL_FILE", "").strip(), act, report)
+    with client.pipeline(transaction=True) as pipe:
+        # A kill that comes between two of our writes must not be undone by the second one.
+        pipe.watch(keys.KILL_SWITCH)  # type: ignore[no-untyped-call]  # redis-py's own gap
+        beats = observe.read_beats(client, now_epoch)
+        _refuse_unless_known(client, beats["position_state"], now_epoch)
+        places = observe.kill_places(client, environ, beats)
+        ours = [place for place in places if place.name != "env"]
+        report = ResumeReport(
+            released=[place for place in ours if place.blocks],
+            still_on=[place for place in places if place.name == "env" and place.blocks],
+        )
+        report.enables, report.warnings = _consequences(client, beats)
+        _set_off(pipe, environ.get("QUANTUM_KILL_FILE", "").strip(), act, report)
     return report
 
 
@@ -106,7 +110,7 @@ def _consequences(
     return enables, warnings
 
 
-def _set_off(client: redis.Redis, path: str, act: Act, report: ResumeReport) -> None:
+def _set_off(pipe: Pipeline, path: str, act: Act, report: ResumeReport) -> None:
     """The file first: if Redis then fails, the switch is still on, and the file is put back."""
     if path:
         try:
@@ -126,10 +130,17 @@ def _set_off(client: redis.Redis, path: str, act: Act, report: ResumeReport) -> 
     }
     try:
         noted = trail(act, AlertType.KILL_SWITCH_RELEASED, Severity.WARNING, details)
-        perform(client, [("SET", keys.KILL_SWITCH, document), *noted])
+        pipe.multi()
+        enqueue(pipe, [("SET", keys.KILL_SWITCH, document), *noted])
+        pipe.execute()
     except redis.RedisError as error:
         if path:
             kill_file.write(path, active=True)
+        if isinstance(error, redis.WatchError):
+            raise CommandError(
+                "somebody else has used the switch in this very moment: it stays on; run "
+                "`exitctl status`, then repeat"
+            ) from None
         raise CommandError(
             f"Redis failed while the switch was released ({error}): the file is on again; "
             "run `exitctl status`, then repeat"

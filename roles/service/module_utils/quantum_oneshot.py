@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import subprocess
+from datetime import datetime
 from pathlib import Path
+
+TICK_S = 0.02  # a file's time is that of the kernel's last tick
 
 
 class OneshotError(Exception):
@@ -18,16 +21,20 @@ def run(*command: str) -> tuple[int, str]:
 def why_run(name: str, files: list[str]) -> str:
     """Why the unit has to run: not since the boot, its last run failed, or a file is newer."""
     properties = "--property=ExecMainStartTimestamp,Result"
-    shown = run("systemctl", "show", "--timestamp=unix", properties, name)[1]
+    shown = run("systemctl", "show", "--timestamp=us+utc", properties, name)[1]
     said = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
-    started = said.get("ExecMainStartTimestamp", "").lstrip("@")
-    if not started.isdigit():
+    # The name of the day stands in front, which would be looked for in the host's language.
+    started_at = said.get("ExecMainStartTimestamp", "").partition(" ")[2]
+    try:
+        at_utc = started_at.replace("UTC", "+0000")
+        started = datetime.strptime(at_utc, "%Y-%m-%d %H:%M:%S.%f %z")
+    except ValueError:
         return "it has not run since the boot"
     if said.get("Result") != "success":
         return f"its last run ended with {said.get('Result')}"
-    # Whole seconds: what was written in the very second of the last run counts as newer.
+    seen_epoch = started.timestamp() - TICK_S
     try:
-        newer = [path for path in files if Path(path).stat().st_mtime >= int(started)]
+        newer = [path for path in files if Path(path).stat().st_mtime >= seen_epoch]
     except OSError as error:
         return f"{error.filename}: {error.strerror}"
     return f"{newer[0]} is newer than its last run" if newer else ""

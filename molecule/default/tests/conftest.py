@@ -21,10 +21,11 @@ SSH_CONFIG = Path(__file__).parents[3] / ".quantum" / "ssh_config"
 AsUser = Callable[[str], redis.Redis]
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All tests of a host on one worker, one after another."""
     for item in items:
-        named = re.search(r"ssh://([\w-]+)", item.name)
+        named = re.search(r"ssh://(\w+)", item.name)  # other parameters follow behind a hyphen
         if named:
             item.add_marker(pytest.mark.xdist_group(named[1]))
 

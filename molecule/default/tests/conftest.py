@@ -8,12 +8,14 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from testinfra.host import Host
+from xdist.scheduler import LoadScopeScheduling
 
 PASSWORDS = "/etc/quantum/redis.env"
 SSH_CONFIG = Path(__file__).parents[3] / ".quantum" / "ssh_config"
@@ -21,13 +23,16 @@ SSH_CONFIG = Path(__file__).parents[3] / ".quantum" / "ssh_config"
 AsUser = Callable[[str], redis.Redis]
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All tests of a host on one worker, one after another."""
-    for item in items:
-        named = re.search(r"ssh://(\w+)", item.name)  # other parameters follow behind a hyphen
-        if named:
-            item.add_marker(pytest.mark.xdist_group(named[1]))
+class ByHost(LoadScopeScheduling):
+    """All tests of a host on one worker, one after another: some reboot it."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        named = re.search(r"ssh://(\w+)", nodeid)  # other parameters follow behind a hyphen
+        return named[1] if named else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByHost:
+    return ByHost(config, log)
 
 
 def connect(port: int, user: str, password: str) -> redis.Redis:

@@ -340,7 +340,7 @@ class World:
             (info,) = (row for row in found if row["name"] == group)
             unread = info["lag"]
             if unread is None:  # a Redis that came back from its disk may not know it
-                unread = len(self.redis.xrange(stream, min=f"({info['last-delivered-id']}"))  # type: ignore[arg-type]
+                unread = len(self.redis.xrange(stream, min=f"({info['last-delivered-id']}"))
             count += info["pending"] + unread
         return count
 

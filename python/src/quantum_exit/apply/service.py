@@ -15,7 +15,7 @@ from quantum_exit import keys
 from quantum_exit.apply.config import ApplyConfig
 from quantum_exit.apply.plans import new_plan
 from quantum_exit.apply.rules import Judgement, Verdict
-from quantum_exit.bus.connection import connect
+from quantum_exit.bus.connection import connect, is_wrong_type
 from quantum_exit.bus.consumer import Entry, GroupReader
 from quantum_exit.bus.heartbeat import Heartbeat
 from quantum_exit.bus.trimming import trim
@@ -212,12 +212,8 @@ def _execute(pipe: Any) -> list[Any]:
     answers = []
     for answer in pipe.execute(raise_on_error=False):
         if isinstance(answer, Exception):
-            if not isinstance(answer, NoPermissionError) and not _is_wrong_type(answer):
+            if not isinstance(answer, NoPermissionError) and not is_wrong_type(answer):
                 raise answer
             answer = UNREADABLE
         answers.append(answer)
     return answers
-
-
-def _is_wrong_type(error: Exception) -> bool:
-    return str(error).startswith("WRONGTYPE")

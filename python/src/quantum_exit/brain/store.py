@@ -23,7 +23,7 @@ from quantum_exit.brain.results import PlanResult, read_result
 from quantum_exit.brain.stops import SymbolStops, dump_stops, load_stops
 from quantum_exit.brain.track import Track, dump_track, load_track
 from quantum_exit.brain.watch import Book, dump_book, load_book
-from quantum_exit.bus.connection import RedisClient
+from quantum_exit.bus.connection import RedisClient, is_wrong_type
 from quantum_exit.signing import INTENT_FIELDS, Signer
 
 log = logging.getLogger("quantum_exit.brain")
@@ -132,7 +132,7 @@ class Store:
         """What lies there, and nothing where a key of another type does: it is taken away, or
         no step of ours could ever be written."""
         if isinstance(answer, Exception):
-            if not str(answer).startswith("WRONGTYPE"):
+            if not is_wrong_type(answer):
                 raise answer
             log.error("%s is of another type: it is deleted, and begun anew", key)
             self._redis.delete(key)

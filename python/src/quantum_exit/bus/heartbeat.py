@@ -10,7 +10,7 @@ from typing import Any, Final
 from redis.exceptions import ResponseError
 
 from quantum_exit import keys
-from quantum_exit.bus.connection import RedisClient
+from quantum_exit.bus.connection import RedisClient, is_wrong_type
 from quantum_exit.values import format_epoch
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Heartbeat:
         try:
             self._redis.hset(self._key, items=pairs)
         except ResponseError as error:
-            if not str(error).startswith("WRONGTYPE"):
+            if not is_wrong_type(error):
                 raise
             if not self._is_misplaced:
                 log.error("%s is of another type: delete it, nobody sees the heartbeat", self._key)

@@ -34,7 +34,7 @@ class Line:
     @cached_property
     def _connection(self) -> Any:
         connection: Any = self._client.connection_pool.get_connection()
-        bound_by_kernel(connection._sock)
+        bound_by_kernel(connection._sock)  # there is no public way to it
         return connection
 
     def ask(self, commands: Sequence[tuple[Argument, ...]]) -> list[Any]:

@@ -59,6 +59,8 @@ def main(environ: Mapping[str, str]) -> int:
             from_memory.look()
         except RedisError as error:
             log.error("redis: %s", mask.text(str(error)))
+            if from_memory is not None:
+                from_memory.close()
             from_memory = None
         stop.wait(_NO_DISK_PAUSE_S)
     return 0

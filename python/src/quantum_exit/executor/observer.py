@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from quantum_exit import keys
+from quantum_exit.bus.connection import is_wrong_type
 from quantum_exit.bus.line import Argument, Line, as_map
 from quantum_exit.delegation import Delegation, parse_delegation
 from quantum_exit.executor.market import Market
@@ -261,5 +262,5 @@ def _list(value: Any, names: tuple[str, ...]) -> list[bytes | None]:
 
 def _raise_unless_wrong_type(answers: list[Any]) -> None:
     for answer in answers:
-        if isinstance(answer, Exception) and not str(answer).startswith("WRONGTYPE"):
+        if isinstance(answer, Exception) and not is_wrong_type(answer):
             raise answer

@@ -14,7 +14,7 @@ from typing import Any, Final
 from redis.exceptions import NoPermissionError, ResponseError
 
 from quantum_exit import keys
-from quantum_exit.bus.connection import RedisClient
+from quantum_exit.bus.connection import RedisClient, is_wrong_type
 from quantum_exit.bus.consumer import Entry
 from quantum_exit.permits.bookkeeper import (
     Action,
@@ -141,7 +141,7 @@ class Store:
             self._said_no_permission = True
             answers[0] = []
         for answer in answers:
-            if isinstance(answer, Exception) and not str(answer).startswith("WRONGTYPE"):
+            if isinstance(answer, Exception) and not is_wrong_type(answer):
                 raise answer
 
     # Writing

@@ -9,7 +9,7 @@ from typing import Any, Final
 from redis.exceptions import ResponseError
 
 from quantum_exit import keys
-from quantum_exit.bus.connection import RedisClient
+from quantum_exit.bus.connection import RedisClient, is_wrong_type
 from quantum_exit.policy.model import Policy
 from quantum_exit.values import format_epoch
 
@@ -47,7 +47,7 @@ def current(redis: RedisClient) -> Mapping[bytes, bytes]:
     try:
         found: Any = redis.hgetall(keys.POLICY_CURRENT)
     except ResponseError as error:
-        if not str(error).startswith("WRONGTYPE"):
+        if not is_wrong_type(error):
             raise
         return {}
     return found if isinstance(found, dict) else {}

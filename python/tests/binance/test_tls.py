@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import ssl
-import subprocess
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -53,28 +50,15 @@ def test_a_tls_handshake_that_fails_was_never_sent(peer: Peer, step: Step) -> No
 
 
 @pytest.fixture
-def tls_peer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], Peer]]:
+def tls_peer(
+    certificate: tuple[ssl.SSLContext, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[bool], Peer]]:
     """A peer with a certificate for 127.0.0.1, trusted or not."""
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl to make a certificate with")
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-            *("-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"),
-            *("-addext", "subjectAltName=IP:127.0.0.1"),
-            *("-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "cert.pem")),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    context, trust = certificate
     peer = Peer(context)
 
     def start(trusted: bool) -> Peer:
         if trusted:
-            trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            trust.load_verify_locations(tmp_path / "cert.pem")
             monkeypatch.setattr("quantum_exit.binance.transport.tls_context", lambda: trust)
         return peer
 

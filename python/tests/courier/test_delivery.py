@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from quantum_exit.courier.delivery import DIGEST_ABOVE, DIGEST_MOST, Delivery, Pace
-from quantum_exit.courier.destinations import NotDelivered
+from quantum_exit.courier.http import NotDelivered
 from quantum_exit.courier.spool import Spool
 from quantum_exit.courier.taken import Taken
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import ssl
+import threading
+from base64 import b64encode
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from quantum_exit.courier.config import from_environ
-from quantum_exit.courier.destinations import Destination, NotDelivered, configured
+from quantum_exit.courier.destinations import Destination, configured
+from quantum_exit.courier.http import NotDelivered
 from quantum_exit.courier.masking import Mask
 from quantum_exit.courier.taken import Taken
 
@@ -151,7 +157,6 @@ def test_a_redirect_is_not_followed(receiver: Receiver, tmp_path: Path) -> None:
 
 
 def test_a_redirect_to_nowhere_is_not_delivered(tmp_path: Path) -> None:
-    """The HTTP library works out where it would lead to, followed or not."""
     answer = b"HTTP/1.1 302 Found\r\nLocation: http://[x\r\nContent-Length: 0\r\n\r\n"
     with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor() as pool:
 
@@ -168,12 +173,121 @@ def test_a_redirect_to_nowhere_is_not_delivered(tmp_path: Path) -> None:
         answering.result(10)
 
 
+class Trickle:
+    """A receiver that says yes a byte at a time: each wait for more of it is a short one."""
+
+    def __init__(self, words: str, *lines: str, context: ssl.SSLContext | None = None) -> None:
+        self._said = words.encode() + b"".join(f"{line}\r\n".encode() for line in lines)
+        self._context = context
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listening.getsockname()[1]
+        self.trickled = 0
+        self._given_up = threading.Event()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while not self._given_up.is_set():
+            with contextlib.suppress(OSError), self._listening.accept()[0] as peer:
+                if self._context is not None:  # the shaking of hands, and no more
+                    self._context.wrap_socket(peer.dup(), server_side=True).detach()
+                peer.sendall(self._said)
+                while not self._given_up.wait(0.02):
+                    peer.sendall(b"x")
+                    self.trickled += 1
+
+    def close(self) -> None:
+        self._given_up.set()
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+
+
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same bounds, for less patient people."""
+    monkeypatch.setattr("quantum_exit.courier.http.ANSWER_S", 0.3)
+    monkeypatch.setattr("quantum_exit.courier.http.CONNECT_S", 0.3)
+    monkeypatch.setattr("quantum_exit.courier.destinations.MAIL_S", 0.6)
+
+
+@pytest.mark.usefixtures("brief")
+@pytest.mark.parametrize("said", [(), ("HTTP/1.1 200 OK",), ("HTTP/1.1 200 OK", "X-Odd: ")])
+def test_a_receiver_that_trickles_is_given_up(said: tuple[str, ...], tmp_path: Path) -> None:
+    trickle = Trickle("", *said)
+    try:
+        hook = f"http://127.0.0.1:{trickle.port}/{TOKEN}"
+        destination = only({"ALERTS_WEBHOOK_URL": hook}, tmp_path)
+        for _ in range(2):  # nor is what is left of one answer the next one
+            with pytest.raises(NotDelivered):
+                destination.send([alert()])
+    finally:
+        trickle.close()
+
+
+@pytest.mark.usefixtures("brief")
+def test_nor_is_one_that_trickles_within_tls(
+    certificate: tuple[ssl.SSLContext, ssl.SSLContext],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A record can be read only as a whole, so that a single read is many small ones."""
+    context, trust = certificate
+    monkeypatch.setattr("quantum_exit.binance.transport.tls_context", lambda: trust)
+    trickle = Trickle("\x17\x03\x03\x40\x00", context=context)
+    try:
+        hook = f"https://127.0.0.1:{trickle.port}/{TOKEN}"
+        with pytest.raises(NotDelivered):
+            only({"ALERTS_WEBHOOK_URL": hook}, tmp_path).send([alert()])
+        assert trickle.trickled, "it came as far as that"
+    finally:
+        trickle.close()
+
+
+def test_a_yes_is_a_yes_however_slow_the_rest_of_it_is(tmp_path: Path) -> None:
+    trickle = Trickle("", "HTTP/1.1 200 OK", "Content-Length: 1000000", "")
+    try:
+        hook = f"http://127.0.0.1:{trickle.port}/{TOKEN}"
+        only({"ALERTS_WEBHOOK_URL": hook}, tmp_path).send([alert(1), alert(2)])
+    finally:
+        trickle.close()
+
+
+@pytest.mark.usefixtures("brief")
+@pytest.mark.parametrize("said", ["", "220-"])
+def test_a_mailer_that_trickles_is_given_up(said: str, tmp_path: Path) -> None:
+    trickle = Trickle(said)
+    try:
+        environ = {"ALERTS_MAIL_TO": "a@x.org", "ALERTS_MAIL_HOST": f"127.0.0.1:{trickle.port}"}
+        with pytest.raises(NotDelivered):
+            only(environ, tmp_path).send([alert()])
+    finally:
+        trickle.close()
+
+
+def test_what_an_address_holds_reaches_the_receiver(receiver: Receiver, tmp_path: Path) -> None:
+    hook = f"http://me%40x:p%20w@127.0.0.1:{receiver.port}/hook/ä b?key=a b&c=%26"
+    only({"ALERTS_WEBHOOK_URL": hook}, tmp_path).send([alert()])
+    [request] = receiver.got
+    assert request.path == "/hook/%C3%A4%20b?key=a%20b&c=%26"
+    assert request.headers["Authorization"] == "Basic " + b64encode(b"me@x:p w").decode()
+    assert request.headers["Host"] == f"127.0.0.1:{receiver.port}"
+    assert request.headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize("odd", ["a\nb", " a", "ä", "a: b\r\nX-Evil: 1"])
+def test_an_id_of_any_kind_holds_up_nothing(odd: str, receiver: Receiver, tmp_path: Path) -> None:
+    destination = only(settings("webhook", receiver), tmp_path)
+    destination.send([replace(alert(), alert_id=odd)])
+    [request] = receiver.got
+    assert request.document["alert_id"] == odd
+    assert "X-Evil" not in request.headers
+
+
 def test_an_error_shows_no_url(receiver: Receiver, tmp_path: Path) -> None:
     destination = only(settings("webhook", receiver), tmp_path)
     receiver.stop()
     with pytest.raises(NotDelivered) as caught:
         destination.send([alert()])
-    assert caught.value.reason == "ConnectionError"
+    assert caught.value.reason == "ConnectionRefusedError"
     assert TOKEN not in str(caught.value)
     assert caught.value.__suppress_context__
 

@@ -18,7 +18,6 @@ must not meet.
 from __future__ import annotations
 
 import functools
-import io
 import select
 import socket
 import ssl
@@ -27,12 +26,12 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
-from typing import Any, Final, cast
+from typing import Final, cast
 from urllib.parse import urlsplit
 
 import certifi
 
-from quantum_exit.sockets import bound_by_kernel, bound_reads
+from quantum_exit.sockets import Incoming, bound_by_kernel
 
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024  # exchangeInfo, the largest answer, is about 1 MB
 _CHUNK_BYTES: Final = 256 * 1024
@@ -69,7 +68,7 @@ def tls_context() -> ssl.SSLContext:
 
 
 class _UnusableAnswer(Exception):
-    """Too long, too slow, cut short, or packed in a way we did not ask for."""
+    """Too long, cut short, or packed in a way we did not ask for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +82,11 @@ class Reply:
 class Wire:
     """Requests to one base URL over one connection. Not for use by two threads at once."""
 
-    def __init__(self, base_url: str, timeout_s: float, connect_timeout_s: float) -> None:
+    def __init__(
+        self, base_url: str, timeout_s: float, connect_timeout_s: float, *, by_kernel: bool = True
+    ) -> None:
         """`timeout_s` bounds each wait for a piece of an answer, and with `connect_timeout_s`
-        added the whole request."""
+        added the whole request. `by_kernel`: the faster way to keep the former."""
         parts = urlsplit(base_url)
         self._tls = parts.scheme == "https"
         self._host = parts.hostname or ""
@@ -94,13 +95,21 @@ class Wire:
         self._host_header = parts.netloc.rpartition("@")[2]
         self._timeout_s = timeout_s
         self._connect_timeout_s = min(connect_timeout_s, timeout_s)
+        self._by_kernel = by_kernel
         self._sock: socket.socket | None = None
         self._poll = select.poll()
 
     def exchange(
-        self, method: str, target: str, headers: Mapping[str, str], body: bytes | None = None
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        *,
+        status_only: bool = False,
     ) -> Reply:
-        """Send exactly `target` and `body`, once. Raises `NeverSent` or `AnswerLost`."""
+        """Send exactly `target` and `body`, once. `status_only`: what the answer says beyond its
+        headers is not waited for, and not in the reply. Raises `NeverSent` or `AnswerLost`."""
         deadline = time.monotonic() + self._connect_timeout_s + self._timeout_s
         try:
             request = self._request(method, target, headers, body)
@@ -110,7 +119,7 @@ class Wire:
             raise NeverSent(describe(error)) from None
         try:
             sock.sendall(request)
-            return self._read(sock, method, deadline)
+            return self._read(sock, method, deadline, status_only)
         except (OSError, HTTPException, ValueError, zlib.error, _UnusableAnswer) as error:
             self.close()  # the rest of this answer may still come
             raise AnswerLost(describe(error)) from None
@@ -154,48 +163,22 @@ class Wire:
             if self._tls:
                 sock = tls_context().wrap_socket(sock, server_hostname=self._host)
             sock.settimeout(self._timeout_s)
-            bound_by_kernel(sock)
+            if self._by_kernel:
+                bound_by_kernel(sock)
         except BaseException:
             sock.close()
             raise
         return sock
 
-    def _read(self, sock: socket.socket, method: str, deadline: float) -> Reply:
-        incoming = cast(socket.socket, _Incoming(sock, self._timeout_s, deadline))
+    def _read(self, sock: socket.socket, method: str, deadline: float, status_only: bool) -> Reply:
+        incoming = cast(socket.socket, Incoming(sock, self._timeout_s, deadline))
         with HTTPResponse(incoming, method=method) as response:
             response.begin()
-            content = _read_body(response)
-            if response.will_close:
+            content = b"" if status_only else _read_body(response)
+            if response.will_close or (status_only and response.length != 0):
                 self.close()
             headers = cast(Mapping[str, str], response.headers)
             return Reply(response.status, headers, content)
-
-
-class _Incoming(io.RawIOBase):
-    """A socket's answer, bounded in total time: a socket's timeout bounds one read alone."""
-
-    def __init__(self, sock: socket.socket, timeout_s: float, deadline: float) -> None:
-        self._sock = sock
-        self._timeout_s = timeout_s
-        self._deadline = deadline
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(self)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        left_s = self._deadline - time.monotonic()
-        if left_s <= 0:
-            raise _UnusableAnswer("answer too slow")
-        if left_s >= self._timeout_s:
-            return self._sock.recv_into(buffer)
-        bound_reads(self._sock, left_s)
-        try:
-            return self._sock.recv_into(buffer)
-        finally:
-            bound_reads(self._sock, self._timeout_s)
 
 
 def _read_body(response: HTTPResponse) -> bytes:

@@ -120,6 +120,7 @@ def _url(environ: Mapping[str, str], name: str, sandboxes: frozenset[str]) -> st
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
+        (host or "").encode("idna")
     except ValueError:
         raise ConfigError(f"{name} cannot be parsed as a URL") from None
     if parts.scheme not in ("http", "https") or not host:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from quantum_exit.courier.destinations import Destination, NotDelivered
+from quantum_exit.courier.destinations import Destination
+from quantum_exit.courier.http import NotDelivered
 from quantum_exit.courier.spool import Spool, Waiting
 
 log = logging.getLogger("quantum_exit.courier")

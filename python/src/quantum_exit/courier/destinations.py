@@ -1,41 +1,32 @@
 """Where alerts go: each destination takes one message and says yes, or raises.
 
-These are five small requests, on the HTTP library that is there anyway. What a general
+These are five small requests, over the transport that is there anyway. What a general
 notification library hides is what an alert depends on: the status (is it the message or the
-address that is refused?), Retry-After, and that one message is one request. The plain webhook
-leads to everything else, such as a gateway of one's own.
+address that is refused?), Retry-After, and that one message is one request within a bounded
+time. The plain webhook leads to everything else, such as a gateway of one's own.
 """
 
 from __future__ import annotations
 
 import smtplib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import formatdate
-from typing import Any, Final, Protocol
-
-import requests
+from typing import Final, Protocol
+from urllib.parse import quote
 
 from quantum_exit.courier import wording
 from quantum_exit.courier.config import CourierConfig
+from quantum_exit.courier.http import ANSWER_S, Http, NotDelivered
 from quantum_exit.courier.masking import Mask
 from quantum_exit.courier.spool import DEADMAN
 from quantum_exit.courier.taken import Taken
+from quantum_exit.sockets import Incoming
 
-_TIMEOUT_S: Final = (3.0, 6.0)  # to connect, to answer
-_ABOUT_THE_MESSAGE: Final = frozenset({400, 413, 422})
-_LONGEST_WAIT_S: Final = 600.0
-
-
-class NotDelivered(Exception):
-    """`reason` carries no URL; `refused`: it may be this message, not the destination."""
-
-    def __init__(self, reason: str, *, retry_after_s: float = 0.0, refused: bool = False) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.retry_after_s = retry_after_s
-        self.refused = refused
+MAIL_S: Final = 30.0
+"""For a whole message: a mailer may look at it while we wait."""
 
 
 class Destination(Protocol):
@@ -51,42 +42,6 @@ class Destination(Protocol):
     def send(self, alerts: Sequence[Taken], *, harmless: bool = False) -> None:
         """One message for all of them. `harmless`: in words that nobody refuses. Raises
         NotDelivered."""
-
-
-class Http:
-    """One connection, kept open. No redirect is followed: it would carry the token along."""
-
-    def __init__(self) -> None:
-        self._session = requests.Session()
-        self._session.trust_env = False
-
-    def post(self, url: str, document: Any, headers: dict[str, str] | None = None) -> None:
-        self._ask("POST", url, json=document, headers=headers)
-
-    def get(self, url: str) -> None:
-        self._ask("GET", url)
-
-    def _ask(self, method: str, url: str, **more: Any) -> None:
-        try:
-            with self._session.request(
-                method, url, timeout=_TIMEOUT_S, allow_redirects=False, stream=True, **more
-            ) as answer:
-                status, headers = answer.status_code, answer.headers
-        except (requests.RequestException, ValueError) as error:
-            # ValueError: a Location that is no URL, followed or not.
-            # Its text would show the URL, which is the secret.
-            raise NotDelivered(type(error).__name__) from None
-        if not 200 <= status < 300:
-            wait_s = _seconds(headers.get("Retry-After", ""))
-            refused = status in _ABOUT_THE_MESSAGE
-            raise NotDelivered(f"HTTP {status}", retry_after_s=wait_s, refused=refused)
-
-
-def _seconds(text: str) -> float:
-    try:
-        return min(max(float(text), 0.0), _LONGEST_WAIT_S)
-    except ValueError:
-        return 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +66,6 @@ class _Words:
 
 @dataclass(frozen=True, slots=True)
 class Discord:
-    url: str
     words: _Words
     http: Http
     name: str = "discord"
@@ -122,12 +76,11 @@ class Discord:
         head, body = self.words.of(alerts, harmless=harmless)
         content = f"**{head}**\n```\n{body.replace('```', chr(39) * 3)}\n```"
         # Whatever the text holds, it calls nobody by name.
-        self.http.post(self.url, {"content": content, "allowed_mentions": {"parse": []}})
+        self.http.post({"content": content, "allowed_mentions": {"parse": []}})
 
 
 @dataclass(frozen=True, slots=True)
 class Slack:
-    url: str
     words: _Words
     http: Http
     name: str = "slack"
@@ -136,7 +89,7 @@ class Slack:
 
     def send(self, alerts: Sequence[Taken], *, harmless: bool = False) -> None:
         head, body = (_for_slack(text) for text in self.words.of(alerts, harmless=harmless))
-        self.http.post(self.url, {"text": f"*{head}*\n```\n{body}\n```"})
+        self.http.post({"text": f"*{head}*\n```\n{body}\n```"})
 
 
 def _for_slack(text: str) -> str:
@@ -147,7 +100,6 @@ def _for_slack(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Telegram:
-    url: str
     chat: str
     words: _Words
     http: Http
@@ -163,14 +115,13 @@ class Telegram:
             "text": f"{head}\n{body}",
             "link_preview_options": {"is_disabled": True},
         }
-        self.http.post(self.url, message)
+        self.http.post(message)
 
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
     """One alert a request, whole, with its id as a key to know a second one by."""
 
-    url: str
     authorization: str
     words: _Words
     http: Http
@@ -183,10 +134,10 @@ class Webhook:
             document = self.words.mask.value(alert.document(self.words.host))
             if harmless:
                 document = {**document, "details": {"text": wording.HARMLESS}}
-            headers = {"Idempotency-Key": alert.alert_id.encode("ascii", "replace").decode()}
+            headers = {"Idempotency-Key": quote(alert.alert_id)}  # it may hold anything
             if self.authorization:
                 headers["Authorization"] = self.authorization
-            self.http.post(self.url, document, headers)
+            self.http.post(document, headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +163,7 @@ class Mail:
         message["Auto-Submitted"] = "auto-generated"
         message.set_content(body)
         try:
-            with smtplib.SMTP(*self.server, timeout=_TIMEOUT_S[1]) as mailer:
+            with _Mailer(*self.server, timeout=ANSWER_S) as mailer:
                 mailer.send_message(message)
         except smtplib.SMTPResponseException as error:
             raise NotDelivered(f"SMTP {error.smtp_code}") from None
@@ -223,6 +174,16 @@ class Mail:
             raise NotDelivered(f"mailer: {type(error).__name__}") from None
 
 
+class _Mailer(smtplib.SMTP):
+    """Has `MAIL_S` in all for its replies, not only a timeout for each piece of them."""
+
+    def getreply(self) -> tuple[int, bytes]:
+        if self.file is None and self.sock is not None:
+            deadline = time.monotonic() + MAIL_S
+            self.file = Incoming(self.sock, ANSWER_S, deadline).makefile("rb")
+        return super().getreply()
+
+
 def _token(text: str) -> str:
     return "".join(c for c in text if c.isalnum() or c == "-")
 
@@ -231,7 +192,6 @@ def _token(text: str) -> str:
 class DeadMan:
     """Somebody outside who gets restless when this stops coming."""
 
-    url: str
     http: Http
     name: str = DEADMAN
     per_min: int = 20
@@ -240,7 +200,7 @@ class DeadMan:
 
     def send(self, alerts: Sequence[Taken], *, harmless: bool = False) -> None:
         del alerts, harmless
-        self.http.get(self.url)
+        self.http.get()
 
 
 def configured(config: CourierConfig, mask: Mask) -> list[Destination]:
@@ -251,17 +211,18 @@ def configured(config: CourierConfig, mask: Mask) -> list[Destination]:
 
     found: list[Destination] = []
     if config.discord_url:
-        found.append(Discord(config.discord_url, words(1_900), Http()))
+        found.append(Discord(words(1_900), Http(config.discord_url)))
     if config.slack_url:
-        found.append(Slack(config.slack_url, words(3_500), Http()))
+        found.append(Slack(words(3_500), Http(config.slack_url)))
     if config.telegram_url:
-        found.append(Telegram(config.telegram_url, config.telegram_chat, words(3_900), Http()))
+        http = Http(config.telegram_url)
+        found.append(Telegram(config.telegram_chat, words(3_900), http))
     if config.webhook_url:
         authorization = config.webhook_authorization
-        found.append(Webhook(config.webhook_url, authorization, words(0), Http()))
+        found.append(Webhook(authorization, words(0), Http(config.webhook_url)))
     if config.mail_to:
         server = config.mail_host
         found.append(Mail(config.mail_to, config.mail_from, server, words(20_000)))
     if config.deadman_url:
-        found.append(DeadMan(config.deadman_url, Http()))
+        found.append(DeadMan(Http(config.deadman_url)))
     return found

@@ -10,7 +10,8 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from quantum_exit.courier.destinations import Destination, NotDelivered
+from quantum_exit.courier.destinations import Destination
+from quantum_exit.courier.http import NotDelivered
 from quantum_exit.courier.spool import DEADMAN
 from quantum_exit.courier.taken import Taken
 

@@ -27,6 +27,7 @@ FAILPOINTS = (
     "after_send",
     "before_settle",
     "after_settle",
+    "granted_along",
 )
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "AVAXUSDT")
 STEPS = {"BTCUSDT": "0.001", "ETHUSDT": "0.001", "SOLUSDT": "1", "AVAXUSDT": "1"}

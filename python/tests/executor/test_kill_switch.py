@@ -136,6 +136,12 @@ def test_a_resting_stop_of_a_flat_symbol_may_be_cancelled(world: World) -> None:
 
     world.switch(active=True)
     assert cancel() == KILLED
+    world.pretend("BTCUSDT", "0")
+    # A fill of our own is younger than this zero: the stop may protect what it opened.
+    younger = {"position_amt": "1", "updated_at": f"{time.time() + 1:.6f}"}
+    world.redis.hset(keys.ledger("BTCUSDT"), mapping=younger)
+    assert cancel() == KILLED
+    world.redis.delete(keys.ledger("BTCUSDT"))
     world.hold("BTCUSDT", "0")
     if world.exchange.state()["open_algos"]:
         assert cancel() == ("EXECUTED", "")

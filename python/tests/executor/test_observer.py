@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from decimal import Decimal
 
 import pytest
 
-from quantum_exit.executor.observer import position_state
+from quantum_exit import keys
+from quantum_exit.bus.connection import connect
+from quantum_exit.bus.line import Line
+from quantum_exit.executor.market import Market
+from quantum_exit.executor.observer import Observer, position_state
+from quantum_exit.executor.tape import Tape
 from quantum_exit.gates.model import ObservedPosition
 from quantum_exit.values import Stale, Unknown
+
+from .harness import World
+from .test_work import claim_of
 
 NOW = 1_000_000.0
 
@@ -57,3 +66,27 @@ def test_never_observed_is_not_flat_and_an_account_without_it_is() -> None:
     assert (filled.amount, filled.own_amount) == (0, Decimal("0.2"))
     listed = position_state("ETHUSDT", nothing, [None, None], seen_all, NOW)
     assert isinstance(listed, Unknown)
+
+
+def test_a_look_before_a_fill_with_it_added_is_a_look_behind_it(redis_url: str) -> None:
+    client = connect(redis_url)
+    client.flushall()
+    now = time.time()
+    snapshot = {"position_amt": "2", "mark_price": "100", "ts_epoch": f"{now - 1:.3f}"}
+    client.hset(keys.snapshot("BTCUSDT"), mapping=snapshot)
+    client.hset(keys.position_baseline("BTCUSDT"), "amount", "1.5")
+    claim = claim_of(World.signed())
+    line = Line(client)
+    before, behind = (
+        Observer(line, Market(), Tape(), wall=lambda: now, monotonic=lambda: 1.0) for _ in range(2)
+    )
+    before.look([claim])
+    assert before.observed(claim) == before.observed(claim, {})
+    fill = {"position_amt": "-0.5", "updated_at": f"{now:.3f}"}
+    client.hset(keys.ledger("BTCUSDT"), mapping=fill)
+    behind.look([claim])
+    seen = before.observed(claim, fill)
+    assert seen == behind.observed(claim)
+    assert isinstance(seen.position, ObservedPosition)
+    assert seen.position.own_amount == 1
+    client.close()

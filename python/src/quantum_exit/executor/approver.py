@@ -40,7 +40,7 @@ from quantum_exit.messages import OrderType
 from quantum_exit.policy.reader import ValidPolicy
 
 KILLED: Final = Denial(Outcome.SHADOW, KILL_SWITCH_ACTIVE)
-_SEEN_JUST_NOW_S: Final = 0.05
+SEEN_JUST_NOW_S: Final = 0.05
 
 
 @dataclass(slots=True)
@@ -64,6 +64,17 @@ class Approver:
                 return refused
         return self._plan_grant(work, order, seen)
 
+    def approve_on(self, work: Work, seen: Observed) -> OpenGrant | None:
+        """The same in a world that was seen already, for an exit. None: what stands against it
+        is to be found in a look of its own."""
+        order = self._final_order(work, seen)
+        if isinstance(order, Denial) or not order.reduces:
+            return None
+        grant = self._plan_grant(work, order, seen)
+        if isinstance(grant, Denial) or not (grant.kill_exempt or not self.killed_outside_redis()):
+            return None
+        return grant
+
     def refusal_of_entry(self, work: Work) -> Denial | None:
         """What stands against a further attempt to open a position by now."""
         order = self._final_order(work, self._look(work))
@@ -74,7 +85,7 @@ class Approver:
 
     def _look(self, work: Work) -> Observed:
         """The world anew, unless it was seen just now and nothing of ours has moved since."""
-        just_now = time.monotonic() - work.seen_mono < _SEEN_JUST_NOW_S
+        just_now = time.monotonic() - work.seen_mono < SEEN_JUST_NOW_S
         if work.seen and just_now and self.context.unchanged_since(work.symbol, work.seen_mono):
             return work.seen
         self.observer.look([work.claim])
@@ -163,4 +174,6 @@ class Approver:
 
 
 def _is_flat(seen: Observed) -> bool:
-    return isinstance(seen.position, ObservedPosition) and seen.position.amount == 0
+    """Also by our own fills, where they are younger."""
+    position = seen.position
+    return isinstance(position, ObservedPosition) and not (position.amount or position.own_amount)

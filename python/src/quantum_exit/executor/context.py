@@ -74,14 +74,25 @@ class Context:
         """Whether no order of ours can have moved the symbol after that moment."""
         return self._moved_at.get(symbol, self.began_mono) < moment_mono
 
-    def finished(self, identity: str, symbol: str, *, seen_for: Work | None = None) -> None:
+    def finished(
+        self,
+        identity: str,
+        symbol: str,
+        *,
+        seen_for: Work | None = None,
+        follower: Work | None = None,
+    ) -> None:
         """A plan that held its symbol's lane has its result. `seen_for`: the lane's next plan,
-        if its world was seen already, behind that result."""
+        if its world was seen already, behind that result. `follower`: the lane's next plan, if
+        it has the lane already."""
         self._moved_at[symbol] = time.monotonic()
         if seen_for is not None:
             seen_for.seen_mono = time.monotonic()
         self.in_flight.release(identity)
-        self.lanes.release(symbol)
+        if follower is None:
+            self.lanes.release(symbol)
+        else:
+            self.lanes.go_on(follower)
 
     def alert(
         self, alert_type: AlertType, severity: Severity, details: Mapping[str, object]

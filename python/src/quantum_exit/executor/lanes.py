@@ -41,11 +41,27 @@ class Lanes:
         with self._changed:
             self._start(work)
 
-    def next_of(self, symbol: str) -> Work | None:
-        """What `release` of this busy symbol will make ready; nobody else touches it till then."""
+    def next_of(self, symbol: str, behind: Work | None = None) -> Work | None:
+        """What `release` of this busy symbol will make ready, or what comes behind that. Nobody
+        else touches it till then."""
         with self._changed:
-            queue = self._waiting.get(symbol)
-            return queue[0] if queue else None
+            queue = self._waiting.get(symbol, ())
+            place = 0 if behind is None else 1
+            return queue[place] if len(queue) > place else None
+
+    def may_go_on(self) -> bool:
+        """Whether a symbol may keep its thread: no other one waits for a thread."""
+        with self._changed:
+            return not self._ready and not self._closed
+
+    def go_on(self, work: Work) -> None:
+        """The symbol stays busy with this, what `next_of` told."""
+        with self._changed:
+            queue = self._waiting[work.symbol]
+            assert queue[0] is work  # noqa: S101 - a busy symbol's queue loses nothing
+            queue.popleft()
+            if not queue:
+                del self._waiting[work.symbol]
 
     def release(self, symbol: str) -> None:
         """The symbol's order has ended: its next one is ready."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -44,6 +44,25 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class _Books:
+    """What Redis holds of one symbol's position, as it was answered."""
+
+    snapshot: list[bytes | None]
+    ledger: list[bytes | None]
+    state: list[bytes | None]
+    baseline: object
+
+    def position(
+        self, symbol: str, now_epoch: float, changed: Mapping[str, str] | None = None
+    ) -> PositionState:
+        """`changed`: what of the ledger is another thing by now."""
+        ledger = self.ledger
+        if changed:
+            ledger = [changed[name].encode() for name in _LEDGER_FIELDS]
+        return position_state(symbol, self.snapshot, ledger, self.state, now_epoch, self.baseline)
+
+
+@dataclass(frozen=True, slots=True)
 class _Seen:
     """The raw answers of one round trip."""
 
@@ -51,6 +70,7 @@ class _Seen:
     delegations: dict[str, Delegation | None]
     stopped: dict[str, bool]
     positions: dict[str, PositionState]
+    books: dict[str, _Books]
     policy: PolicyState
     lane_open: bool
     permits: dict[str, bytes | None]
@@ -73,6 +93,10 @@ class Observer:
         self._wall = wall
         self._monotonic = monotonic
         self._seen: _Seen | None = None
+
+    def another(self) -> Observer:
+        """One that looks at the same, and remembers another look."""
+        return Observer(self._line, self._market, self._tape, self._wall, self._monotonic)
 
     def look(self, claims: list[Claim], *, permits: bool = False) -> None:
         """Reads all that the gates of these plans may ask for, and with `permits` those that
@@ -120,6 +144,12 @@ class Observer:
         snapshots = [_list(answer, _SNAPSHOT_FIELDS) for answer in books[0::3]]
         ledgers = [_list(answer, _LEDGER_FIELDS) for answer in books[1::3]]
         state = _list(state, _STATE_FIELDS)
+        by_symbol = {
+            symbol: _Books(snapshot, ledger, state, baseline)
+            for symbol, snapshot, ledger, baseline in zip(
+                symbols, snapshots, ledgers, books[2::3], strict=True
+            )
+        }
         self._seen = _Seen(
             done={
                 name: values[keys.executor_done(name)] is not None for name in question.identities
@@ -133,11 +163,9 @@ class Observer:
                 for source in sources
             },
             positions={
-                symbol: position_state(symbol, snapshot, ledger, state, now_epoch, baseline)
-                for symbol, snapshot, ledger, baseline in zip(
-                    symbols, snapshots, ledgers, books[2::3], strict=True
-                )
+                symbol: held.position(symbol, now_epoch) for symbol, held in by_symbol.items()
             },
+            books=by_symbol,
             policy=read_policy(as_map(policy), now_epoch),
             lane_open=values[keys.MANUAL_LANE_ENABLED] == b"1"
             and ttls_ms[keys.MANUAL_LANE_ENABLED] > 0,
@@ -152,11 +180,16 @@ class Observer:
     def is_done(self, claim: Claim) -> bool:
         return self._current.done[claim.identity]
 
-    def observed(self, claim: Claim) -> Observed:
-        """What was seen for one of the plans of the last `look`."""
+    def observed(self, claim: Claim, ledger: Mapping[str, str] | None = None) -> Observed:
+        """What was seen for one of the plans of the last `look`. `ledger`: what the symbol's
+        ledger holds since then, or is about to hold; empty for what it held."""
         seen, plan = self._current, claim.plan
         now_epoch, now_mono = self._wall(), self._monotonic()
-        position = seen.positions[plan.symbol]
+        position = (
+            seen.positions[plan.symbol]
+            if ledger is None
+            else seen.books[plan.symbol].position(plan.symbol, now_epoch, ledger)
+        )
         mark = self._market.mark(plan.symbol)
         if not isinstance(mark, Decimal) and isinstance(position, ObservedPosition):
             mark = position.mark_price or mark

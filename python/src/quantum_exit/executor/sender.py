@@ -31,13 +31,12 @@ from quantum_exit.binance.signing import SignedRequest
 from quantum_exit.executor import endings, failpoints
 from quantum_exit.executor.approver import KILLED, Approver
 from quantum_exit.executor.context import Context
-from quantum_exit.executor.grant import (
-    OpenGrant,
-)
+from quantum_exit.executor.grant import OpenGrant
 from quantum_exit.executor.lookup import find_any_attempt
 from quantum_exit.executor.observer import Observer
+from quantum_exit.executor.relay import Relay
 from quantum_exit.executor.result import Result, of_refused
-from quantum_exit.executor.store import Ending, Entry, Store
+from quantum_exit.executor.store import Ending, Entry, LedgerAfter, Store
 from quantum_exit.executor.work import Work
 from quantum_exit.gates import permit as permit_gate
 from quantum_exit.gates.model import (
@@ -49,6 +48,8 @@ from quantum_exit.gates.model import (
 from quantum_exit.messages import OrderType
 from quantum_exit.values import format_number
 
+Granted = tuple[Work, OpenGrant]
+"""A plan and its grant, to be sent at once."""
 DRILLED: Final = Denial(Outcome.SKIP, DRILL_NOT_SENT)
 """It passed every gate, and a proof registered it so that it is not sent."""
 _MOST_REFUSALS: Final = 4
@@ -69,36 +70,48 @@ class Sender:
     observer: Observer
     client: Client
     approver: Approver = field(init=False)
+    relay: Relay = field(init=False)
 
     def __post_init__(self) -> None:
         self.approver = Approver(self.context, self.store, self.observer, self.client)
+        ahead = self.observer.another()
+        self.relay = Relay(self.context.lanes, ahead, self.approver)
 
     def run(self) -> None:
         while (work := self.context.lanes.take()) is not None:
             self.process(work)
 
     def process(self, work: Work) -> None:
-        """Ends the plan, or hands it to the timers; the symbol stays busy in between."""
+        """Ends the plan, or hands it to the timers; the symbol stays busy in between. And so
+        with those of the symbol's next exits that are granted with the end of the one before."""
+        self.relay.forget()
         if self._waits_for_exchange(work):
             return
         waited, work.waited_for_exchange = work.waited_for_exchange, False
         if work.grant is None:
-            self._first_attempt(work)
+            granted = self._first_attempt(work)
         else:
-            self._further_attempt(work, work.grant)
+            granted = self._further_attempt(work, work.grant)
         if waited and not work.waited_for_exchange:
             self.context.exits_that_waited.discard(work.claim.identity)
+        while granted is not None:
+            granted = self._send(*granted)
+
+    def _obstacle(self, work: Work) -> tuple[str, float]:
+        """What must be over before any order of the plan, and when to look again; "" is none."""
+        pause = self.client.rate.paused(order=True)
+        why = self.context.market.not_ready or ("rate limited" if pause else "")
+        if why:
+            return why, min(pause.remaining_s, 1.0) if pause else _NOT_READY_PAUSE_S
+        if not work.order.reduces and self.context.exits_that_waited:
+            return "exits go first", _EXITS_FIRST_PAUSE_S
+        return "", 0.0
 
     def _waits_for_exchange(self, work: Work) -> bool:
         """No order while the exchange is not ready or has asked for silence; and once it is
         over no entry before the exits that it held up. What grows too old meanwhile expires."""
-        pause = self.client.rate.paused(order=True)
-        why = self.context.market.not_ready or ("rate limited" if pause else "")
-        if why:
-            delay_s = min(pause.remaining_s, 1.0) if pause else _NOT_READY_PAUSE_S
-        elif not work.order.reduces and self.context.exits_that_waited:
-            why, delay_s = "exits go first", _EXITS_FIRST_PAUSE_S
-        else:
+        why, delay_s = self._obstacle(work)
+        if not why:
             return False
         age_s = time.time() - float(work.claim.plan.timestamp)
         if age_s <= self.context.settings.gates.plan_lifetime_s:
@@ -114,12 +127,14 @@ class Sender:
             self.context.exits_that_waited.add(work.claim.identity)
         self._again(work, delay_s)
 
-    def _first_attempt(self, work: Work) -> None:
+    def _first_attempt(self, work: Work) -> Granted | None:
         grant = self.approver.approve(work)
         if isinstance(grant, Denial):
             self._end(work, grant)
-        elif not (work.look_first and self._found_from_before(work, grant)):
-            self._grant_and_send(work, grant, replaces=None)
+            return None
+        if work.look_first and self._found_from_before(work, grant):
+            return None
+        return self._grant_and_send(work, grant, replaces=None)
 
     def _found_from_before(self, work: Work, grant: OpenGrant) -> bool:
         """Redis may have lost that this plan was sent: the exchange's books know."""
@@ -142,43 +157,50 @@ class Sender:
 
     # Grant and send
 
-    def _further_attempt(self, work: Work, before: OpenGrant) -> None:
+    def _further_attempt(self, work: Work, before: OpenGrant) -> Granted | None:
         """Only reached when the attempt before is certain not to execute."""
         age_s = time.time() - float(before.plan_timestamp)
         if age_s > self.context.settings.gates.plan_lifetime_s:
             self._end(work, Denial(Outcome.EXPIRED, f"plan_expired:age_s={age_s:.0f}"))
-            return
+            return None
         if not before.reduces:
             refused = self.approver.refusal_of_entry(work)
             if refused is not None:
                 self._end(work, refused)
-                return
+                return None
         timestamp_ms = self.context.clock.earliest_ms(time.monotonic())
-        self._grant_and_send(work, before.next_attempt(timestamp_ms), replaces=before)
+        return self._grant_and_send(work, before.next_attempt(timestamp_ms), replaces=before)
 
-    def _grant_and_send(self, work: Work, grant: OpenGrant, *, replaces: OpenGrant | None) -> None:
+    def _grant_and_send(
+        self, work: Work, grant: OpenGrant, *, replaces: OpenGrant | None
+    ) -> Granted | None:
         failpoints.hit("before_grant")
         # The signing time is fixed before the switch is read: an order signed after a kill
         # cannot exist, and one signed before it dies at its fence.
         if not grant.kill_exempt and self.approver.killed_outside_redis():
             self._end(work, KILLED)
-            return
-        intent = work.claim.intent
-        answer = self.store.grant(
+            return None
+        answer, seen = self.store.grant(
             grant,
             replaces=replaces,
-            intent_id="" if intent is None else f"{intent.source}:{intent.intent_id}",
+            intent_id=_intent_of(work),
+            then=self.relay.look_behind(grant.symbol),
         )
         if answer != "granted":
             self._not_granted(work, answer)
-            return
-        work.grant = grant
-        failpoints.hit("after_grant")
+            return None
+        self.relay.take(seen)
         if replaces is None:
             self.context.tape.record(work.claim.plan, time.monotonic())
+        return self._send(work, grant)
+
+    def _send(self, work: Work, grant: OpenGrant) -> Granted | None:
+        """What was granted. Returns what was granted along with its end."""
+        work.grant = grant
+        failpoints.hit("after_grant")
         outcome = self.client.send(self._sign(grant))
         failpoints.hit("after_send")
-        self.conclude(work, grant, outcome)
+        return self.conclude(work, grant, outcome)
 
     def _not_granted(self, work: Work, answer: str) -> None:
         source = work.claim.plan.source
@@ -212,14 +234,15 @@ class Sender:
 
     # After the send
 
-    def conclude(self, work: Work, grant: OpenGrant, outcome: object) -> None:
-        """Settles what is certain; what is not goes to the resolver."""
+    def conclude(self, work: Work, grant: OpenGrant, outcome: object) -> Granted | None:
+        """Settles what is certain; what is not goes to the resolver. Returns what was granted
+        along with the end."""
         if isinstance(outcome, Accepted):
             ack = outcome.ack
             if isinstance(ack, OrderAck) and not ack.final:
                 self.context.resolver.follow(work, grant)
             else:
-                self.settle(grant, result_of_ack(grant, ack))
+                return self._settle_and_go_on(grant, result_of_ack(grant, ack))
         elif isinstance(outcome, Refused):
             self._refused(work, grant, outcome)
         elif isinstance(outcome, RateLimited):
@@ -230,6 +253,7 @@ class Sender:
             self.context.resolver.follow(work, grant)
         else:
             raise TypeError(f"not an outcome: {outcome!r}")
+        return None
 
     def _refused(self, work: Work, grant: OpenGrant, refused: Refused) -> None:
         if refused.retryable and work.refusals < _MOST_REFUSALS:
@@ -258,13 +282,9 @@ class Sender:
 
     def settle(self, grant: OpenGrant, result: Result) -> None:
         failpoints.hit("before_settle")
-        entry = Entry(grant.stream, grant.group, grant.entry_id)
-        ending, fill = Ending(entry, grant.identity, result), result.fill
-        ledger = (
-            partial(endings.ledger_after, grant.side, fill, time.time())
-            if fill is not None and fill.filled_qty
-            else None
-        )
+        self._settle(grant, _ending(grant, result), _ledger_after(grant, result))
+
+    def _settle(self, grant: OpenGrant, ending: Ending, ledger: LedgerAfter | None) -> None:
         following = self.context.lanes.next_of(grant.symbol)
         if following is None:
             self.store.settle(ending, ledger)
@@ -274,6 +294,34 @@ class Sender:
             following.seen = self.observer.observed(following.claim)
         failpoints.hit("after_settle")
         self.context.finished(grant.identity, grant.symbol, seen_for=following)
+
+    def _settle_and_go_on(self, grant: OpenGrant, result: Result) -> Granted | None:
+        """The lane's next exit, where it was granted in the same write."""
+        failpoints.hit("before_settle")
+        symbol, ending, ledger = grant.symbol, _ending(grant, result), _ledger_after(grant, result)
+        follower = self.relay.follower(symbol, self.store.ledger_behind(symbol, ledger))
+        if follower is None or self._obstacle(follower[0])[0]:
+            self._settle(grant, ending, ledger)
+            return None
+        work, next_grant = follower
+        look = self.relay.look_behind(symbol, work)
+        answer, seen = self.store.settle_and_grant(
+            ending, ledger, next_grant, intent_id=_intent_of(work), then=look
+        )
+        if answer == "unsettled":
+            self._settle(grant, ending, ledger)
+            return None
+        failpoints.hit("granted_along")
+        if answer == "moved":
+            self.context.finished(grant.identity, symbol)
+            return None
+        self.context.finished(grant.identity, symbol, follower=work)
+        if answer != "granted":
+            self._not_granted(work, answer)
+            return None
+        self.relay.take(seen)
+        self.context.tape.record(work.claim.plan, time.monotonic())
+        return work, next_grant
 
     def _end(self, work: Work, denial: Denial) -> None:
         """A plan that ends without an order of its last grant, or without any grant."""
@@ -288,6 +336,24 @@ class Sender:
 
     def _again(self, work: Work, delay_s: float) -> None:
         self.context.timers.after(delay_s, lambda: self.context.lanes.resume(work))
+
+
+def _intent_of(work: Work) -> str:
+    """The signed intent that the plan lives on; "" without one."""
+    intent = work.claim.intent
+    return "" if intent is None else f"{intent.source}:{intent.intent_id}"
+
+
+def _ending(grant: OpenGrant, result: Result) -> Ending:
+    return Ending(Entry(grant.stream, grant.group, grant.entry_id), grant.identity, result)
+
+
+def _ledger_after(grant: OpenGrant, result: Result) -> LedgerAfter | None:
+    """None for an end without a fill."""
+    fill = result.fill
+    if fill is None or not fill.filled_qty:
+        return None
+    return partial(endings.ledger_after, grant.side, fill, time.time())
 
 
 def result_of_ack(grant: OpenGrant, ack: object) -> Result:

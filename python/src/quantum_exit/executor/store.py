@@ -80,31 +80,27 @@ class Store:
         for script in (_GRANT, _SETTLE, _DENY):
             self._line.call("SCRIPT", "LOAD", script.text)
 
-    def grant(self, grant: OpenGrant, *, replaces: OpenGrant | None, intent_id: str) -> str:
+    def grant(
+        self,
+        grant: OpenGrant,
+        *,
+        replaces: OpenGrant | None,
+        intent_id: str,
+        then: Sequence[tuple[Argument, ...]] = (),
+    ) -> tuple[str, list[Any]]:
         """`granted`, `killed`, `duplicate`, `intent_used`, `permit_gone`, `superseded` or
-        `drill`: a proof's plan that passed every gate, and is not to be sent."""
-        script_keys = [
-            keys.KILL_SWITCH,
-            keys.BRAIN_ENV_KILL,
-            keys.executor_done(grant.identity),
-            keys.permit(grant.plan_id),
-            keys.executor_intent_used(intent_id),
-            keys.EXECUTOR_OPEN,
-            keys.ledger(grant.symbol),
-            keys.drill(grant.plan_id),
-        ]
-        args: list[Argument] = [
-            grant.identity,
-            grant.dump(),
-            "first" if replaces is None else replaces.dump(),
-            "exempt" if grant.kill_exempt else "",
-            "intent" if intent_id else "",
-            INTENT_USED_S,
-        ]
-        answer, *ledger = map(_text, self._line.call(*_GRANT.call(script_keys, args)))
+        `drill`: a proof's plan that passed every gate, and is not to be sent. And the answers
+        to the commands `then`."""
+        call = _grant_call(grant, replaces, intent_id)
+        answer, *others = self._line.ask([call, *then])
+        return self._take_grant(grant, answer), others
+
+    def _take_grant(self, grant: OpenGrant, answer: Any) -> str:
+        _raise_first([answer])
+        word, *ledger = map(_text, answer)
         if ledger:
             self._ledgers[grant.symbol] = ledger[0]
-        return answer
+        return word
 
     def is_killed(self) -> bool:
         """Whether the switch is on, for what is no order and so needs no grant."""
@@ -122,6 +118,42 @@ class Store:
     def open_grants(self) -> dict[str, str]:
         found = self.redis.hgetall(keys.EXECUTOR_OPEN)
         return {_text(name): _text(value) for name, value in found.items()}
+
+    def settle_and_grant(
+        self,
+        ending: Ending,
+        ledger_after: LedgerAfter | None,
+        grant: OpenGrant,
+        *,
+        intent_id: str,
+        then: Sequence[tuple[Argument, ...]] = (),
+    ) -> tuple[str, list[Any]]:
+        """`settle`, and in the same write the grant of the symbol's next plan, which holds only
+        behind that end: as `grant`, or `moved` when the ledger is not what it would be then, or
+        `unsettled` when it was not what was thought before: then neither was done."""
+        before = self._ledgers.get(grant.symbol, "")
+        ledger = () if ledger_after is None else (before, *ledger_after(before))
+        amount = ledger[1 + ledger.index("position_amt", 1)] if ledger else before
+        settled, granted, *others = self._line.ask(
+            [
+                _settle_call(ending, ledger),
+                _grant_call(grant, None, intent_id, after=(ending.identity, amount)),
+                *then,
+            ]
+        )
+        _raise_first([settled])
+        word = self._take_grant(grant, granted)
+        if isinstance(settled, list):
+            self._ledgers[grant.symbol] = _text(settled[0])
+            return "unsettled", []
+        return word, others
+
+    def ledger_behind(self, symbol: str, ledger_after: LedgerAfter | None) -> dict[str, str]:
+        """What of the symbol's ledger an end is going to change."""
+        if ledger_after is None:
+            return {}
+        fields = ledger_after(self._ledgers.get(symbol, ""))
+        return dict(zip(fields[0::2], fields[1::2], strict=True))
 
     def settle(
         self,
@@ -165,6 +197,38 @@ class Store:
         commands.append(("HINCRBY", keys.EXECUTOR_METRICS, "duplicates", len(entries)))
         answers = self._line.ask([*commands, ("EXEC",)])
         _raise_first(answers)
+
+
+def _grant_call(
+    grant: OpenGrant,
+    replaces: OpenGrant | None,
+    intent_id: str,
+    after: tuple[str, str] | None = None,
+) -> tuple[Argument, ...]:
+    """`after`: the plan that must have ended, and the amount its ledger must hold since."""
+    ended, amount = after or ("", "")
+    script_keys = [
+        keys.KILL_SWITCH,
+        keys.BRAIN_ENV_KILL,
+        keys.executor_done(grant.identity),
+        keys.permit(grant.plan_id),
+        keys.executor_intent_used(intent_id),
+        keys.EXECUTOR_OPEN,
+        keys.ledger(grant.symbol),
+        keys.drill(grant.plan_id),
+        keys.executor_done(ended),
+    ]
+    args: list[Argument] = [
+        grant.identity,
+        grant.dump(),
+        "first" if replaces is None else replaces.dump(),
+        "exempt" if grant.kill_exempt else "",
+        "intent" if intent_id else "",
+        INTENT_USED_S,
+        "after" if after else "",
+        amount,
+    ]
+    return _GRANT.call(script_keys, args)
 
 
 def _settle_call(ending: Ending, ledger: tuple[str, ...]) -> tuple[Argument, ...]:

@@ -12,6 +12,8 @@
 -- ARGV[4] "exempt" when the kill switch does not apply (cancelling a flat symbol's stop)
 -- ARGV[5] "intent" when the plan lives on a signed intent, which serves once
 -- ARGV[6] lifetime of the used mark, seconds
+-- ARGV[7] "after" when the end of the symbol's plan before goes out together with this: then
+--         KEYS[9] is that plan's done mark and ARGV[8] the amount that its ledger must hold
 --
 -- Returns {"granted", the ledger's amount} or {what stands against it}. From that amount the
 -- settle step will go on.
@@ -26,10 +28,19 @@ local function switched_off()
   return type(brain) ~= 'table' and brain ~= 'true'
 end
 
+local function ledger_amount()
+  local amount = redis.pcall('HGET', KEYS[7], 'position_amt')
+  return type(amount) == 'string' and amount or ''
+end
+
 local function granted()
   redis.call('HSET', KEYS[6], ARGV[1], ARGV[2])
-  local amount = redis.pcall('HGET', KEYS[7], 'position_amt')
-  return {'granted', type(amount) == 'string' and amount or ''}
+  return {'granted', ledger_amount()}
+end
+
+-- The world that the order was judged in is the one behind that end, or it is none.
+if ARGV[7] == 'after' and (redis.call('EXISTS', KEYS[9]) == 0 or ledger_amount() ~= ARGV[8]) then
+  return {'moved'}
 end
 
 if ARGV[4] ~= 'exempt' and not switched_off() then return {'killed'} end

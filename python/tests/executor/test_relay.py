@@ -1,0 +1,248 @@
+"""A symbol's next exit, granted in one write with the end of the order before it."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
+from functools import partial
+
+import pytest
+
+from quantum_exit import keys
+from quantum_exit.bus.connection import RedisClient, connect
+from quantum_exit.bus.line import Line
+from quantum_exit.executor import endings
+from quantum_exit.executor.grant import OpenGrant, client_order_id
+from quantum_exit.executor.result import Fill
+from quantum_exit.executor.store import Ending, Entry, LedgerAfter, Store
+from quantum_exit.gates.model import Outcome
+from quantum_exit.messages import OrderType
+from quantum_exit.values import OrderSide
+
+from .harness import Executor, World, wait_for
+
+QTY = "0.01"
+
+
+def queue_of_exits(world: World, count: int) -> list[str]:
+    """In one batch, so that each waits behind the one before; their ids."""
+    plans = [world.signed(qty=QTY) for _ in range(count)]
+    for plan in plans:
+        world.allow(plan)
+    pipe = world.redis.pipeline()
+    for plan in plans:
+        pipe.xadd(keys.APPLY_PLAN, plan)  # type: ignore[arg-type]
+    pipe.execute()
+    return [plan["plan_id"] for plan in plans]
+
+
+def stopped_with_the_next_one_granted(world: World, how: str) -> tuple[Executor, list[str]]:
+    """At the moment in which the first end and the second grant are written."""
+    world.exchange.set_latency(10)
+    world.hold("BTCUSDT", "1")
+    executor = world.start(QUANTUM_FAILPOINT=f"{how}granted_along")
+    return executor, queue_of_exits(world, 3)
+
+
+def test_killed_with_the_next_one_granted(empty_world: World) -> None:
+    world = empty_world
+    executor, plan_ids = stopped_with_the_next_one_granted(world, "")
+    executor.wait_dead()
+    assert len(world.orders()) == 1
+    assert [result["plan_id"] for result in world.results()] == plan_ids[:1]
+    (grant,) = world.redis.hkeys(keys.EXECUTOR_OPEN)
+    assert grant.endswith(plan_ids[1])
+    world.start()
+    world.assert_settled(plan_ids)
+    assert all(result["decision"] == "EXECUTED" for result in world.results())
+    assert world.exchange.position("BTCUSDT") == 1 - 3 * Decimal(QTY)
+    world.assert_fills_explain(world.results())
+
+
+def test_frozen_with_the_next_one_granted_and_killed_meanwhile(empty_world: World) -> None:
+    world = empty_world
+    executor, plan_ids = stopped_with_the_next_one_granted(world, "freeze@")
+    wait_for(executor.is_frozen, "the executor frozen")
+    world.switch(active=True)
+    time.sleep(1.1)  # past its fence
+    executor.signal(signal.SIGCONT)
+    world.assert_settled(plan_ids)
+    assert [result["decision"] for result in world.results()] == ["EXECUTED", "SHADOW", "SHADOW"]
+    assert len(world.our_fills()) == 1
+
+
+def test_nothing_is_signed_after_a_kill_in_the_middle_of_a_queue(world: World) -> None:
+    world.exchange.set_latency(20)
+    world.hold("BTCUSDT", "1")
+    plan_ids = queue_of_exits(world, 30)
+    wait_for(lambda: len(world.orders()) >= 3, "a few orders")
+    world.switch(active=True)
+    killed_ms = world.exchange.now_ms()
+    world.assert_settled(plan_ids)
+    signed_ms = [order.timestamp_ms for order in world.orders()]
+    assert all(at is not None and at <= killed_ms for at in signed_ms)
+    decisions = [result["decision"] for result in world.results()]
+    assert decisions == sorted(decisions)  # EXECUTED, then SHADOW
+    assert decisions[-1] == "SHADOW"
+
+
+def test_each_counts_against_the_limits_of_the_next(empty_world: World) -> None:
+    world = empty_world
+    world.start(INTENT_EXECUTOR_MAX_REPEATS="3")
+    world.exchange.set_latency(5)
+    world.hold("BTCUSDT", "1")
+    plan_ids = queue_of_exits(world, 6)
+    world.assert_settled(plan_ids)
+    ends = [result["error"] for result in world.results()]
+    assert ends == [""] * 3 + ["limit_exceeded:max_repeats"] * 3
+    assert len(world.orders()) == 3
+    assert world.ledger("BTCUSDT")["position_amt"] == "-0.03"
+
+
+def test_an_entry_behind_an_exit_goes_its_own_way(world: World) -> None:
+    world.exchange.set_latency(10)
+    world.hold("BTCUSDT", "1")
+    world.publish_policy("BTCUSDT", leverage=9)
+    exits = [world.signed(qty=QTY) for _ in range(2)]
+    plans = [exits[0], world.opening(), exits[1]]
+    for plan in plans:
+        world.allow(plan)
+    pipe = world.redis.pipeline()
+    for plan in plans:
+        pipe.xadd(keys.APPLY_PLAN, plan)  # type: ignore[arg-type]
+    pipe.execute()
+    world.assert_settled([plan["plan_id"] for plan in plans])
+    paths = [order.path for order in world.exchange.orders(everything=True)]
+    assert paths == ["/fapi/v1/order", "/fapi/v1/leverage", "/fapi/v1/order", "/fapi/v1/order"]
+
+
+# The one write, without an executor
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Iterator[RedisClient]:
+    client = connect(redis_url)
+    client.flushall()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def store(redis: RedisClient) -> Store:
+    store = Store(redis, Line(redis))
+    store.load_scripts()
+    redis.set(keys.KILL_SWITCH, '{"active":false}')
+    redis.xgroup_create(keys.APPLY_PLAN, keys.GROUP_EXECUTOR, id="0", mkstream=True)
+    return store
+
+
+def grant_of(number: int) -> OpenGrant:
+    identity = f"v:exitbrain_v3_5:plan-{number}"
+    return OpenGrant(
+        identity=identity,
+        plan_id=f"plan-{number}",
+        source="exitbrain_v3_5",
+        lane="main",
+        stream=keys.APPLY_PLAN,
+        group=keys.GROUP_EXECUTOR,
+        entry_id=f"{number}-0",
+        symbol="BTCUSDT",
+        side=OrderSide.SELL,
+        type=OrderType.MARKET,
+        qty=Decimal(1),
+        reduces=True,
+        trigger_price=None,
+        plan_timestamp=Decimal(1),
+        client_order_id=client_order_id(identity, 1),
+        attempt=1,
+        timestamp_ms=1,
+        recv_window_ms=1000,
+    )
+
+
+def end_of(grant: OpenGrant) -> tuple[Ending, LedgerAfter]:
+    fill = Fill("7", grant.client_order_id, Decimal(1), "FILLED", Decimal(1))
+    result = endings.of_grant(grant, Outcome.EXECUTED, "", fill)
+    entry = Entry(grant.stream, grant.group, grant.entry_id)
+    after = partial(endings.ledger_after, grant.side, fill, 1.0)
+    return Ending(entry, grant.identity, result), after
+
+
+FIRST, SECOND = grant_of(1), grant_of(2)
+
+
+def first_granted(redis: RedisClient, store: Store) -> None:
+    for grant in (FIRST, SECOND):
+        redis.set(keys.permit(grant.plan_id), "{}")
+    assert store.grant(FIRST, replaces=None, intent_id="") == ("granted", [])
+
+
+def go_on(store: Store) -> tuple[str, list[object]]:
+    ending, ledger = end_of(FIRST)
+    return store.settle_and_grant(ending, ledger, SECOND, intent_id="", then=[("PING",)])
+
+
+def open_plans(redis: RedisClient) -> set[bytes]:
+    return set(redis.hkeys(keys.EXECUTOR_OPEN))
+
+
+def test_end_and_grant_in_one_write(redis: RedisClient, store: Store) -> None:
+    first_granted(redis, store)
+    assert go_on(store) == ("granted", [b"PONG"])
+    assert open_plans(redis) == {SECOND.identity.encode()}
+    assert redis.hget(keys.ledger("BTCUSDT"), "position_amt") == b"-1"
+    assert redis.xlen(keys.APPLY_RESULT) == 1
+    assert redis.exists(keys.permit("plan-2")) == 0
+
+
+def test_nothing_is_done_on_another_ledger_than_was_thought(
+    redis: RedisClient, store: Store
+) -> None:
+    """Not even where it holds by chance what it was to hold afterwards."""
+    for amount in ("5", "-1"):
+        redis.flushdb()
+        redis.xgroup_create(keys.APPLY_PLAN, keys.GROUP_EXECUTOR, id="0", mkstream=True)
+        redis.set(keys.KILL_SWITCH, '{"active":false}')
+        first_granted(redis, store)
+        redis.hset(keys.ledger("BTCUSDT"), "position_amt", amount)
+        assert go_on(store) == ("unsettled", [])
+        assert open_plans(redis) == {FIRST.identity.encode()}
+        assert redis.xlen(keys.APPLY_RESULT) == 0
+        assert redis.exists(keys.permit("plan-2"))
+        ending, ledger = end_of(FIRST)
+        store.settle(ending, ledger)
+        assert redis.hget(keys.ledger("BTCUSDT"), "position_amt") == str(int(amount) - 1).encode()
+
+
+def test_no_grant_behind_an_end_that_was_there_already(redis: RedisClient, store: Store) -> None:
+    """Another one wrote it, and what our books hold since is not what was reckoned."""
+    first_granted(redis, store)
+    ending, ledger = end_of(replace(FIRST))
+    store.settle(ending, ledger)
+    redis.hset(keys.ledger("BTCUSDT"), "position_amt", "3")
+    assert go_on(store) == ("moved", [b"PONG"])
+    assert open_plans(redis) == set()
+    assert redis.exists(keys.permit("plan-2"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "answer"),
+    [
+        (lambda redis: redis.set(keys.KILL_SWITCH, '{"active":true}'), "killed"),
+        (lambda redis: redis.delete(keys.permit("plan-2")), "permit_gone"),
+        (lambda redis: redis.set(keys.executor_done(SECOND.identity), "1"), "duplicate"),
+        (lambda redis: redis.set(keys.drill("plan-2"), "1"), "drill"),
+    ],
+)
+def test_the_first_ends_whatever_stands_against_the_second(
+    redis: RedisClient, store: Store, spoil: object, answer: str
+) -> None:
+    first_granted(redis, store)
+    assert callable(spoil)
+    spoil(redis)
+    assert go_on(store)[0] == answer
+    assert open_plans(redis) == set()
+    assert redis.xlen(keys.APPLY_RESULT) == 1

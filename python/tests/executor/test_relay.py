@@ -102,9 +102,12 @@ def test_each_counts_against_the_limits_of_the_next(empty_world: World) -> None:
     assert world.ledger("BTCUSDT")["position_amt"] == "-0.03"
 
 
-def test_an_entry_behind_an_exit_goes_its_own_way(world: World) -> None:
+def test_an_entry_behind_an_exit_goes_its_own_way(empty_world: World) -> None:
+    world = empty_world
+    world.start()
     world.exchange.set_latency(10)
     world.hold("BTCUSDT", "1")
+    world.redis.hset(keys.position_baseline("BTCUSDT"), "amount", "1")
     world.publish_policy("BTCUSDT", leverage=9)
     exits = [world.signed(qty=QTY) for _ in range(2)]
     plans = [exits[0], world.opening(), exits[1]]

@@ -12,7 +12,7 @@ import pytest
 
 from quantum_exit import keys
 
-from .harness import Executor, World, wait_for
+from .harness import BRIDGE, Executor, World, wait_for
 
 KILLED = ("SHADOW", "kill_switch_active")
 FENCE_S = 1.0
@@ -146,6 +146,22 @@ def test_a_resting_stop_of_a_flat_symbol_may_be_cancelled(world: World) -> None:
     if world.exchange.state()["open_algos"]:
         assert cancel() == ("EXECUTED", "")
     assert world.exchange.state()["open_algos"] == []
+
+
+def test_the_stop_of_a_held_symbol_is_not_that_of_a_flat_one(world: World) -> None:
+    """Whoever may exit everywhere names the stop by its id, and any symbol beside it."""
+    world.hold("BTCUSDT", "1")
+    world.hold("ETHUSDT", "0")
+    intent = world.intent(action="PLACE_STOP", trigger_price="50000")
+    stop = world.by_intent(intent, type="STOP_MARKET", trigger_price="50000")
+    client_id = world.result(world.send(stop))["client_order_id"]
+    world.redis.set(keys.delegation(BRIDGE), json.dumps({"symbol": None}), ex=60)
+    world.switch(active=True)
+    cancel = {"type": "CANCEL", "qty": "0", "plan_id": f"cancel:{client_id}:1"}
+    plan = world.plan(symbol="ETHUSDT", source=BRIDGE, **cancel)
+    assert world.outcome(plan) == ("ERROR", "invalid_field:symbol")
+    [resting] = world.exchange.state()["open_algos"]
+    assert resting["clientAlgoId"] == client_id
 
 
 def frozen_at(world: World, failpoint: str) -> tuple[Executor, str]:

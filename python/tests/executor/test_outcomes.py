@@ -343,23 +343,43 @@ def test_a_stop_rests_on_the_exchange_and_is_cancelled(world: World) -> None:
     assert world.exchange.state()["open_algos"] == []
 
 
-@pytest.mark.parametrize("symbol", ["BTCUSDT", None])
-def test_who_may_exit_in_one_symbol_takes_no_stop_of_another(
-    world: World, symbol: str | None
+@pytest.mark.parametrize(
+    ("delegated", "named", "expected"),
+    [
+        ("BTCUSDT", "BTCUSDT", denied(f"NOT_EXIT_OWNER:source={BRIDGE}")),
+        (None, "BTCUSDT", ("ERROR", "invalid_field:symbol")),
+        (None, "ETHUSDT", ("EXECUTED", "")),
+    ],
+)
+def test_a_stop_is_cancelled_under_its_own_symbol_alone(
+    world: World, delegated: str | None, named: str, expected: tuple[str, str]
 ) -> None:
+    """Who may exit in one symbol takes no stop of another."""
+    client_id = resting_stop(world, "ETHUSDT", "1000")
     world.hold("BTCUSDT", "1")
-    world.hold("ETHUSDT", "1")
-    intent = world.intent(symbol="ETHUSDT", action="PLACE_STOP", trigger_price="1000")
-    stop = world.by_intent(intent, type="STOP_MARKET", trigger_price="1000")
-    client_id = world.result(world.send(stop))["client_order_id"]
-    world.redis.set(keys.delegation(BRIDGE), json.dumps({"symbol": symbol}), ex=60)
+    world.redis.set(keys.delegation(BRIDGE), json.dumps({"symbol": delegated}), ex=60)
     cancel = {"type": "CANCEL", "qty": "0", "plan_id": f"cancel:{client_id}:1"}
-    allowed = world.outcome(world.plan(source=BRIDGE, **cancel))
+    assert world.outcome(world.plan(symbol=named, source=BRIDGE, **cancel)) == expected
     resting = [algo["clientAlgoId"] for algo in world.exchange.state()["open_algos"]]
-    if symbol is None:
-        assert (allowed, resting) == (("EXECUTED", ""), [])
-    else:
-        assert (allowed, resting) == (denied(f"NOT_EXIT_OWNER:source={BRIDGE}"), [client_id])
+    assert resting == ([] if expected[0] == "EXECUTED" else [client_id])
+
+
+def test_nor_is_it_cancelled_while_its_symbol_cannot_be_read(world: World) -> None:
+    client_id = resting_stop(world, "ETHUSDT", "1000")
+    world.redis.set(keys.delegation(BRIDGE), json.dumps({"symbol": None}), ex=60)
+    world.exchange.add_fault(method="GET", path="/fapi/v1/algoOrder", answer="502_html")
+    cancel = {"type": "CANCEL", "qty": "0", "plan_id": f"cancel:{client_id}:1"}
+    decision, error = world.outcome(world.plan(symbol="ETHUSDT", source=BRIDGE, **cancel))
+    assert (decision, error[:14]) == ("ERROR", "binance_error:")
+    assert world.exchange.state()["open_algos"] != []
+
+
+def resting_stop(world: World, symbol: str, trigger_price: str) -> str:
+    """Of a position of 1, by the owner; its client id."""
+    world.hold(symbol, "1")
+    intent = world.intent(symbol=symbol, action="PLACE_STOP", trigger_price=trigger_price)
+    stop = world.by_intent(intent, type="STOP_MARKET", trigger_price=trigger_price)
+    return world.result(world.send(stop))["client_order_id"]
 
 
 @pytest.mark.parametrize("forged", [{"safe_qty": "0.001"}, {"allow": False, "reason": "no"}])

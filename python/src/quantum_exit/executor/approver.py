@@ -12,6 +12,7 @@ from typing import Final
 from quantum_exit.binance.client import Client
 from quantum_exit.binance.clock import ClockUnknown
 from quantum_exit.binance.errors import ReadFailed
+from quantum_exit.binance.model import AlgoAck
 from quantum_exit.executor.context import Context
 from quantum_exit.executor.grant import (
     OpenGrant,
@@ -54,6 +55,10 @@ class Approver:
 
     def approve(self, work: Work) -> OpenGrant | Denial:
         """The grant to ask for, of the plan's first attempt."""
+        if work.claim.plan.type is OrderType.CANCEL:
+            refused = self._stop_of_another(work)
+            if refused is not None:
+                return refused
         seen = self._look(work)
         order = self._final_order(work, seen)
         if isinstance(order, Denial):
@@ -82,6 +87,22 @@ class Approver:
 
     def killed_outside_redis(self) -> bool:
         return self.context.env_killed or read_file(self.context.settings.kill_file).active
+
+    def _stop_of_another(self, work: Work) -> Denial | None:
+        """A cancellation names a stop, and its plan any symbol: a flat one, say, in place of the
+        held one that the kill switch keeps the stop of. The exchange knows which it is."""
+        claim = work.claim
+        named = cancelled_client_id(claim.intent.intent_id if claim.intent else claim.plan.plan_id)
+        if named is None:
+            return Denial(Outcome.ERROR, "invalid_field:intent")
+        try:
+            stop = self.client.query_algo(named)
+        except ReadFailed as error:
+            code = getattr(error, "code", None)
+            return Denial(Outcome.ERROR, f"binance_error:{code}:stop {named}: {error}"[:300])
+        if isinstance(stop, AlgoAck) and stop.symbol != claim.plan.symbol:
+            return Denial(Outcome.ERROR, "invalid_field:symbol")
+        return None
 
     def _look(self, work: Work) -> Observed:
         """The world anew, unless it was seen just now and nothing of ours has moved since."""

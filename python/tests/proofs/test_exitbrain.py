@@ -11,6 +11,7 @@ from decimal import Decimal
 import pytest
 
 from quantum_exit import keys
+from quantum_exit.brain.store import TRACKS
 
 from ..conftest import wait_for
 from ..stack import Stack, run_module
@@ -150,17 +151,21 @@ def test_a_position_without_a_stop_fails(stack: Stack) -> None:
     assert f"without a stop in the Exit Brain: {SYMBOL}" in exchange["evidence"]
 
 
-def test_a_result_that_the_exchange_does_not_know_fails(stack: Stack) -> None:
-    invented = {
+def invented_result(symbol: str) -> dict[str, str]:
+    return {
         "event_type": "apply.result",
         "plan_id": "invented",
-        "symbol": SYMBOL,
+        "symbol": symbol,
         "executed": "true",
         "order_id": "1",
         "client_order_id": "qx-invented-1",
         "filled_qty": "1",
         "timestamp": f"{time.time():.6f}",
     }
+
+
+def test_a_result_that_the_exchange_does_not_know_fails(stack: Stack) -> None:
+    invented = invented_result(SYMBOL)
     stack.redis.xadd(keys.APPLY_RESULT, dict(invented.items()))
     done = stack.exitctl("proof", "exitbrain", "--json")
     assert done.code == 1, done
@@ -196,3 +201,50 @@ def test_without_redis_it_could_not_be_run(stack: Stack) -> None:
 
 def test_a_mistyped_proof_is_no_verdict(stack: Stack) -> None:
     assert stack.exitctl("proof", "exitbrian").code == 3
+
+
+GONE = "AGONEUSDT"
+"""First in the alphabet, so that drills would be held in it."""
+
+
+def test_a_symbol_of_the_policy_that_is_not_traded_is_told_as_that(stack: Stack) -> None:
+    stack.publish_policy([GONE, SYMBOL])
+    done = stack.exitctl("proof", "exitbrain", "--json")
+    [exchange] = [test for test in done.json["tests"] if test["outcome"] == "FAIL"]
+    assert (done.code, exchange["key"], exchange["critical"]) == (1, "exchange", False), done
+    assert any(GONE in line and "universe_symbols" in line for line in exchange["evidence"])
+    assert not stack.redis.exists(keys.ALERTS)
+    # What we did in it while it was traded can be looked up no more.
+    stack.redis.xadd(keys.APPLY_RESULT, dict(invented_result(GONE).items()))
+    assert outcomes(stack)["history"] == "INFO"
+    assert stack.exitctl("proof", "exitbrain").code == 1
+
+
+@pytest.mark.parametrize(
+    ("what", "answer"),
+    [
+        ("openOrders", "503_internal"),
+        ("openAlgoOrders", "503_internal"),
+        ("balance", {"status": 200, "body": []}),
+    ],
+)
+def test_and_hides_no_failure_to_ask(stack: Stack, what: str, answer: object) -> None:
+    stack.publish_policy([GONE, SYMBOL])
+    stack.exchange.add_fault(method="GET", path=f"/fapi/*/{what}", answer=answer)
+    assert stack.exitctl("proof", "exitbrain").code == 2
+
+
+def test_nor_a_position_in_it(stack: Stack) -> None:
+    stack.publish_policy([GONE, SYMBOL])
+    stack.exchange.set_position(SYMBOL, "0.01")
+    wait_for(lambda: stack.redis.hlen(TRACKS) == 1, "the brain has taken it up")
+    unknown = {"status": 400, "body": {"code": -1121, "msg": "Invalid symbol."}}
+    stack.exchange.add_fault(method="GET", path="/fapi/v1/openOrders", answer=unknown)
+    assert stack.exitctl("proof", "exitbrain").code == 2
+
+
+def test_drills_are_held_in_no_symbol_that_is_not_traded(stack: Stack) -> None:
+    stack.publish_policy([GONE, SYMBOL])
+    for name in ("executor", "apply"):
+        done = stack.exitctl_as_root("proof", name, "--json")
+        assert done.code == 0, done

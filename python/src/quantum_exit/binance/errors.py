@@ -107,6 +107,7 @@ class CredentialsMissing(ReadFailed):
     """A signed request was asked of a client that has no key."""
 
 
+INVALID_SYMBOL = -1121  # one that it does not trade, or no more
 UNKNOWN_ORDER = -2011  # a cancel's target
 NO_SUCH_ORDER = -2013
 DUPLICATE_CLIENT_ID = -4116

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final, TypeVar, cast
 
 import redis
 
 from quantum_exit import keys
 from quantum_exit.binance.client import Client, ClientFactory
-from quantum_exit.binance.errors import ReadFailed
+from quantum_exit.binance.errors import INVALID_SYMBOL, ExchangeError, ReadFailed
 from quantum_exit.binance.model import Credentials, OrderNotFound, Position
 from quantum_exit.binance.rate import WEIGHT_PER_MIN
 from quantum_exit.brain.track import Track
@@ -50,7 +51,8 @@ def make_client(environ: Mapping[str, str]) -> Client | Unknown:
 
 
 def account_test(client: Client | Unknown, bus: redis.Redis, environ: Mapping[str, str]) -> Check:
-    """Signed reads of balance, positions and open orders; each position has its stop."""
+    """Signed reads of balance, positions and open orders; each position has its stop. That the
+    policy names what is not traded is no reason to wake anybody: it fails, and not critically."""
     name, key = "Exchange reachable with balance, positions and open orders", "exchange"
     if isinstance(client, Unknown):
         return Check(key, name, Outcome.FAIL, (client.why,), critical=True)
@@ -58,8 +60,11 @@ def account_test(client: Client | Unknown, bus: redis.Redis, environ: Mapping[st
         balances = client.balances()
         positions = [position for position in client.positions() if position.amount]
         symbols = _asked_one_by_one(bus, positions)
-        orders = _of_each(client.open_orders, symbols)
-        stops = _of_each(client.open_algo_orders, symbols)
+        held_in = {position.symbol for position in positions}
+        orders, gone = _of_each(client.open_orders, symbols, held_in)
+        symbols = [symbol for symbol in symbols if symbol not in gone]
+        stops, gone_too = _of_each(client.open_algo_orders, symbols, held_in)
+        gone += gone_too
     except ReadFailed as error:
         return Check(key, name, Outcome.FAIL, (str(error),), critical=True)
     held = [f"{b.asset} {format_number(b.wallet)}" for b in balances if b.wallet]
@@ -72,15 +77,22 @@ def account_test(client: Client | Unknown, bus: redis.Redis, environ: Mapping[st
     ]
     if bare:
         evidence.append(f"without a stop in the Exit Brain: {', '.join(sorted(bare))}")
+    if gone:
+        evidence.append(
+            f"the exchange does not trade {', '.join(gone)}: take it out of the policy "
+            "(universe_symbols) and deploy"
+        )
     if shares_trading_key(environ):
         evidence.append("⚠️ the readers use the trading key: give them a key pair of their own")
-    outcome = Outcome.PASS if held and not bare else Outcome.FAIL
+    fine = bool(held) and not bare
+    outcome = Outcome.PASS if fine and not gone else Outcome.FAIL
     figures = (
         Figure("positions", len(positions)),
         Figure("without_stop", len(bare), most=0),
         Figure("weight_used", client.rate.used_weight, most=WEIGHT_PER_MIN),
     )
-    return Check(key, name, outcome, tuple(evidence), critical=True, figures=figures)
+    critical = not (fine and gone)
+    return Check(key, name, outcome, tuple(evidence), critical=critical, figures=figures)
 
 
 def _asked_one_by_one(bus: redis.Redis, positions: Sequence[Position]) -> list[str]:
@@ -92,10 +104,31 @@ def _asked_one_by_one(bus: redis.Redis, positions: Sequence[Position]) -> list[s
     return symbols if len(symbols) <= _ONE_BY_ONE_AT_MOST else []
 
 
-def _of_each(ask: Callable[[str | None], list[Listed]], symbols: Sequence[str]) -> list[Listed]:
+def _of_each(
+    ask: Callable[[str | None], list[Listed]], symbols: Sequence[str], held_in: Collection[str]
+) -> tuple[list[Listed], list[str]]:
+    """The answers, and the symbols that the exchange does not trade. Raises ReadFailed."""
     if not symbols:
-        return ask(None)
-    return [one for symbol in symbols for one in ask(symbol)]
+        return ask(None), []
+    listed: list[Listed] = []
+    gone = []
+    for symbol in symbols:
+        found = unless_gone(partial(ask, symbol))
+        if found is None and symbol in held_in:
+            raise ReadFailed(f"{symbol} is held, and the exchange does not trade it")
+        listed += found or []
+        gone += [symbol] if found is None else []
+    return listed, gone
+
+
+def unless_gone(ask: Callable[[], list[Listed]]) -> list[Listed] | None:
+    """None when the exchange does not trade the symbol. Raises ReadFailed."""
+    try:
+        return ask()
+    except ExchangeError as error:
+        if error.code == INVALID_SYMBOL:
+            return None
+        raise
 
 
 def shares_trading_key(environ: Mapping[str, str]) -> bool:
@@ -187,6 +220,9 @@ def history_test(client: Client | Unknown, bus: redis.Redis) -> Check:
     try:
         order = client.query_order(last.symbol, last.client_order_id)
     except (ReadFailed, ValueError) as error:
+        if isinstance(error, ExchangeError) and error.code == INVALID_SYMBOL:
+            told = (ours, "the exchange does not trade it any more, and tells nothing of it")
+            return Check(key, name, Outcome.INFO, told)
         return Check(key, name, Outcome.FAIL, (ours, str(error)))
     if isinstance(order, OrderNotFound):
         evidence = (ours, f"the exchange knows no order {last.client_order_id}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import redis
@@ -160,7 +161,9 @@ def quiet_check(
         # A minute earlier, for the exchange's clock is not ours.
         symbols = [symbol for symbol in (ground.flat, ground.held) if symbol]
         since_ms = began_ms - 60_000
-        orders = [o for each in symbols for o in client.all_orders(each, start_ms=since_ms)]
+        asked = [partial(client.all_orders, each, start_ms=since_ms) for each in symbols]
+        # What the exchange does not trade it has no orders in either.
+        orders = [order for ask in asked for order in exchange.unless_gone(ask) or []]
     except ReadFailed as error:
         return Check(key, _QUIET, Outcome.FAIL, (str(error), *signed), critical=True)
     ours = [o for o in orders if o.client_order_id.startswith(prefixes)]

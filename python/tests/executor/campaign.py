@@ -1,6 +1,6 @@
 """A campaign of kills: plans flow while the executor, or Redis, dies at the worst moments.
 
-The exchange takes 80 ms a request and loses every seventh answer to an order after executing
+The exchange takes its time for a request and loses every seventh answer to an order after executing
 it. When all is over every plan has one result, and the fills are those of executed results.
 """
 
@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import redis
 
@@ -27,15 +28,26 @@ FAILPOINTS = (
     "after_send",
     "before_settle",
     "after_settle",
-    "granted_along",
 )
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "AVAXUSDT")
 STEPS = {"BTCUSDT": "0.001", "ETHUSDT": "0.001", "SOLUSDT": "1", "AVAXUSDT": "1"}
-LATENCY_MS = 80
 _LOST_EVERY = 7
-_PLANS_AT_ONCE = 4
 _REST_EVERY = 8
 """After so many kills an executor lives until nothing is left over: else plans grow old."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    latency_ms: int
+    symbols: tuple[str, ...]
+    plans_at_once: int
+    failpoints: tuple[str, ...]
+
+
+SLOW = Terms(80, SYMBOLS, 4, FAILPOINTS)
+CROWDED = Terms(15, SYMBOLS[:2], 12, (*FAILPOINTS, *["granted_along"] * 3))
+"""Many exits of a symbol at once, and an exchange so fast that one's grant rides on the end of
+the one before."""
 
 
 def paper_for_campaigns() -> PaperExchange:
@@ -43,8 +55,9 @@ def paper_for_campaigns() -> PaperExchange:
 
 
 class Campaign:
-    def __init__(self, world: World, seed: int) -> None:
+    def __init__(self, world: World, seed: int, terms: Terms = SLOW) -> None:
         self.world = world
+        self.terms = terms
         self.dice = random.Random(seed)
         self.sent: set[str] = set()
         self.kills = 0
@@ -54,7 +67,7 @@ class Campaign:
         for symbol in SYMBOLS:
             world.exchange.set_position(symbol, "1000")
         world.observe()
-        world.exchange.set_latency(LATENCY_MS)
+        world.exchange.set_latency(terms.latency_ms)
         world.exchange.add_fault(
             method="POST", path="/fapi/v1/order", every=_LOST_EVERY, drop="after"
         )
@@ -76,7 +89,7 @@ class Campaign:
 
     def send_some(self) -> None:
         """A few plans of several kinds; some entries arrive twice."""
-        for _ in range(self.dice.randint(1, _PLANS_AT_ONCE)):
+        for _ in range(self.dice.randint(1, self.terms.plans_at_once)):
             plan = self._plan()
             try:
                 self.world.send(plan)
@@ -87,7 +100,7 @@ class Campaign:
                 return  # Redis is down: what it acknowledged is in `sent`
 
     def _plan(self) -> Fields:
-        world, symbol = self.world, self.dice.choice(SYMBOLS)
+        world, symbol = self.world, self.dice.choice(self.terms.symbols)
         qty = STEPS[symbol]
         kind = self.dice.random()
         if kind < 0.4:
@@ -103,7 +116,8 @@ class Campaign:
 
     def one_kill(self) -> None:
         """An executor starts, works for a moment, and is killed at random or at a step."""
-        failpoint = self.dice.choice((*FAILPOINTS, *FAILPOINTS, "", "", ""))
+        failpoints = self.terms.failpoints
+        failpoint = self.dice.choice((*failpoints, *failpoints, "", "", ""))
         extra = {"QUANTUM_FAILPOINT": f"{failpoint}:{self.dice.randint(1, 3)}"} if failpoint else {}
         self.send_some()
         executor = self.world.start(wait=False, **extra)
@@ -175,8 +189,10 @@ class Campaign:
         )
 
 
-def kill_executors(world: World, kills: int, seed: int, show: Callable[[str], None]) -> None:
-    campaign = Campaign(world, seed)
+def kill_executors(
+    world: World, kills: int, seed: int, show: Callable[[str], None], terms: Terms = SLOW
+) -> None:
+    campaign = Campaign(world, seed, terms)
     try:
         while campaign.kills < kills:
             campaign.one_kill()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ..conftest import RedisServer
-from .campaign import kill_executors, kill_redis, paper_for_campaigns
+from .campaign import CROWDED, kill_executors, kill_redis, paper_for_campaigns
 from .harness import World
 
 _LONG_KILLS = int(os.environ.get("QUANTUM_KILLS", "1000"))
@@ -30,6 +30,10 @@ def test_the_executor_is_killed_again_and_again(battlefield: World) -> None:
     kill_executors(battlefield, 8, seed=1, show=print)
 
 
+def test_the_executor_is_killed_again_and_again_in_a_crowd(battlefield: World) -> None:
+    kill_executors(battlefield, 8, seed=5, show=print, terms=CROWDED)
+
+
 def test_redis_is_killed_again_and_again(battlefield: World, durable_redis: RedisServer) -> None:
     kill_redis(battlefield, durable_redis, 6, seed=2, show=print)
 
@@ -41,6 +45,15 @@ def test_a_thousand_kills_of_the_executor(
 ) -> None:
     with capsys.disabled():
         kill_executors(battlefield, _LONG_KILLS, seed=3, show=print)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(4 * 3600)
+def test_many_kills_of_the_executor_in_a_crowd(
+    battlefield: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with capsys.disabled():
+        kill_executors(battlefield, max(1, _LONG_KILLS // 4), seed=6, show=print, terms=CROWDED)
 
 
 @pytest.mark.long

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from .rig import BY_HAND, DRAMATIQ, EXECUTOR, Measured, Rig, quantile
 
 WAITING = "  the same beside 100 that wait, p99"
+BACKLOG = "  the same behind a backlog, cgroup MiB"
 TARGETS = {
     "plan to wire, p50 ms": (1.0, 2.0),
     "plan to wire, p99 ms": (3.0, 5.0),
@@ -43,16 +44,18 @@ def measure(rig: Rig, kind: str, scale: float) -> dict[str, float]:
     rate, cpu_us = measured.per_second(denied, owner=False)
     found["denied plans/s"] = rate
     found["  processor time each, µs"] = cpu_us
+    found.update(_memory(measured))
     executed = int((400 if kind == BY_HAND else 2_000) * scale)
     rate, cpu_us = measured.per_second(executed, owner=True, delay_s=EXCHANGE_S)
     found["executed plans/s, 20 ms exchange"] = rate
     found["  processor time each,  µs"] = cpu_us
-    found.update(_memory(measured))
+    found[BACKLOG] = measured.memory_mib()["cgroup"]
     measured.stop()
     return found
 
 
 def _memory(measured: Measured) -> dict[str, float]:
+    """In steady state: hundreds of orders, one after another, and a flood of denials behind it."""
     sizes = measured.memory_mib()
     return {
         "memory, RSS MiB": sizes["rss"],

@@ -47,7 +47,7 @@ def _stopped(client: redis.Redis) -> list[str]:
 
 def _entries(client: redis.Redis, stream: str, limit: int) -> list[dict[str, str]]:
     page = cast("list[Any]", client.xrevrange(stream, count=limit))
-    return [{"id": entry_id, **fields} for entry_id, fields in page]
+    return [{**fields, "id": entry_id} for entry_id, fields in page]
 
 
 def _text(document: dict[str, Any]) -> str:

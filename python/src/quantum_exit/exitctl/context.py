@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -35,13 +37,25 @@ class Context:
 
     environ: Mapping[str, str]
     json_output: bool
+    lost: list[str] = field(default_factory=list)
+    """Why an answer was cut off, if it was. Whoever acted has acted all the same."""
 
     def emit(self, document: Mapping[str, object], text: str) -> None:
         """One answer, in the form that was asked for."""
-        if self.json_output:
-            print(json.dumps(document, default=str, ensure_ascii=False))
-        else:
-            print(_printable(text))
+        self.tell(_json(document) if self.json_output else _printable(text))
+
+    def tell(self, text: str) -> None:
+        """As it is, and a line break. Never raises for what becomes of it: the exit status tells
+        what was done, also where the disk is full or whoever read it has left."""
+        if sys.stdout is None:
+            return
+        try:
+            print(text, flush=True)
+        except BrokenPipeError:
+            _hush()
+        except OSError as error:
+            self.lost.append(f"the answer was cut off: {error.strerror}")
+            _hush()
 
     def redis(self) -> redis.Redis:
         """A client that speaks str. Raises CommandError when Redis does not answer."""
@@ -64,6 +78,17 @@ class Context:
                 f"Redis does not answer ({error}): see `systemctl status redis-server`"
             ) from None
         return client
+
+
+def _hush() -> None:
+    """What is left in the buffer has nowhere to go, and must not fail again at the end."""
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+def _json(document: Mapping[str, object]) -> str:
+    text = json.dumps(document, default=str, ensure_ascii=False)
+    return text if text.isprintable() else json.dumps(document, default=str)
 
 
 def _printable(text: str) -> str:
@@ -100,4 +125,5 @@ def load_environ(process: Mapping[str, str], env_file: str) -> dict[str, str]:
 
 
 def say_error(text: str) -> None:
-    print(f"exitctl: {text}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # nobody is left to be told
+        print(f"exitctl: {_printable(text)}", file=sys.stderr, flush=True)

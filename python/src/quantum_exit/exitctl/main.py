@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,8 @@ from quantum_exit.exitctl.context import (
 )
 
 Command = Callable[[Context, argparse.Namespace], int]
+_ACTS = frozenset({"kill", "resume", "manual-lane", "delegate", "rearm", "reconcile", "plan"})
+"""What they did is done, whether or not their answer could be written."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -228,24 +231,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     arguments = build_parser().parse_args(argv)
     run: Command = arguments.run
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal may know fewer characters than we
     try:
-        environ = _environ(arguments)
-        return run(Context(environ, arguments.json), arguments)
+        context = Context(_environ(arguments), arguments.json)
+        code = run(context, arguments)
     except CommandError as error:
         say_error(str(error))
         return error.exit_code
     except KeyboardInterrupt:
         say_error("interrupted; see `exitctl status` for what holds")
         return EXIT_COULD_NOT_RUN
-    except BrokenPipeError:
-        # Whoever read the output has left; nothing can be told any more.
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for the exit alone
-        return EXIT_COULD_NOT_RUN
     except Exception as error:  # looked at by name, to import nothing for a kill
         if not any(kind.__name__ == "RedisError" for kind in type(error).__mro__):
             raise
         say_error(f"Redis failed: {error}; see `exitctl status`, then repeat")
         return EXIT_COULD_NOT_RUN
+    for why in context.lost:
+        say_error(why)
+    return EXIT_COULD_NOT_RUN if context.lost and arguments.command not in _ACTS else code
 
 
 if __name__ == "__main__":

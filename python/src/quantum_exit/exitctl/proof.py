@@ -45,7 +45,7 @@ def run(context: Context, name: str, expect: str, *, nagios_line: bool = False) 
     )
     verdict = overall(proofs)
     if nagios_line:
-        print(nagios.line(proofs))
+        context.tell(nagios.line(proofs))
         return verdict.exit_code
     body = "\n\n".join(text.render(proof) for proof in proofs)
     if len(proofs) == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import tempfile
@@ -23,9 +24,11 @@ def run(context: Context, since_s: int, expect: str | None, out: str | None, *, 
         page = render(report)
         if out:
             _write(Path(out), page)
-            print(f"{out}: {len(page)} characters")
+            context.tell(f"{out}: {len(page)} characters")
         else:
-            sys.stdout.write(page)
+            if isinstance(sys.stdout, io.TextIOWrapper):
+                sys.stdout.reconfigure(encoding="utf-8")  # as the page says of itself
+            context.tell(page.rstrip("\n"))
     else:
         context.emit(as_json(report), _text(report))
     return overall(report.proofs).exit_code

@@ -18,7 +18,8 @@ _SIGNALLED: Final = 128
 
 def run(context: Context, *, once: bool) -> int:
     reader = Reader(context)
-    if once or context.json_output or not (sys.stdin.isatty() and sys.stdout.isatty()):
+    terminal = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
+    if once or context.json_output or not terminal:
         return _print_once(context, reader)
     import curses
 

@@ -1,0 +1,105 @@
+"""What becomes of an answer that nobody takes: the exit status still tells what was done."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from quantum_exit import keys
+
+from .shell import Operator
+
+
+def run_into(operator: Operator, stdout: int, *arguments: str, **environ: str) -> tuple[int, str]:
+    """Exit status and what stood on standard error."""
+    done = subprocess.run(
+        [sys.executable, "-m", "quantum_exit.exitctl", *arguments],
+        env={**operator.environ, **environ},
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+    return done.returncode, done.stderr
+
+
+def run_into_nobody(operator: Operator, *arguments: str) -> tuple[int, str]:
+    """As before `| head -0`: the reader has left."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        return run_into(operator, writer, *arguments)
+    finally:
+        os.close(writer)
+
+
+def run_into_a_full_disk(operator: Operator, *arguments: str) -> tuple[int, str]:
+    with open("/dev/full", "w") as full:
+        return run_into(operator, full.fileno(), *arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("status",), ("audit", "--json"), ("shadow-report",), ("top", "--once")],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_reader_who_left_is_no_failure(operator: Operator, arguments: tuple[str, ...]) -> None:
+    assert run_into_nobody(operator, *arguments) == (0, "")
+
+
+def test_a_verdict_stays_what_it_is_without_a_reader(operator: Operator) -> None:
+    for form in ((), ("--nagios",)):
+        asked = ("proof", "apply", "--expect", "live", *form)
+        code = operator.run(*asked).code
+        assert code in (1, 2)
+        assert run_into_nobody(operator, *asked) == (code, "")
+    assert run_into_nobody(operator, "report", "--html")[0] == operator.run("report").code
+
+
+def test_the_switch_is_told_as_set_where_the_disk_takes_no_answer(operator: Operator) -> None:
+    code, error = run_into_a_full_disk(operator, "kill")
+    assert (code, operator.switched_on) == (0, True)
+    assert "No space left" in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("arguments", [("status", "--json"), ("report", "--html")])
+def test_an_answer_that_is_cut_off_is_not_taken_for_whole(
+    operator: Operator, arguments: tuple[str, ...]
+) -> None:
+    code, error = run_into_a_full_disk(operator, *arguments)
+    assert code == 3
+    assert "No space left" in error
+    assert "Traceback" not in error
+
+
+def test_a_terminal_of_another_character_set_gets_its_answer(operator: Operator) -> None:
+    assert "FINAL VERDICT" in operator.run("proof", "apply", PYTHONIOENCODING="latin-1").out
+    operator.redis.xadd(keys.ALERTS, {"alert_type": "\u4e2d"})
+    page = operator.run("report", "--html", PYTHONIOENCODING="ascii")
+    assert "\u4e2d" in page.out, page
+
+
+def test_json_obeys_no_terminal_either(operator: Operator) -> None:
+    operator.redis.xadd(keys.ALERTS, {"alert_type": "X", "details": "\u009b2J\u202e", "id": "no"})
+    done = operator.run("audit", "--json")
+    assert done.json["alerts"][0]["details"] == "\u009b2J\u202e"
+    assert done.out.rstrip("\n").isprintable()
+    assert operator.run("audit").code == 0
+
+
+def test_without_any_input_or_output_at_all(operator: Operator) -> None:
+    command = f'exec "{sys.executable}" -m quantum_exit.exitctl "$0" "$@" <&- >&-'
+    for arguments in (("status",), ("top",), ("kill",)):
+        done = subprocess.run(
+            ["bash", "-c", command, *arguments],
+            env=operator.environ,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert (done.returncode, done.stderr) == (0, ""), arguments

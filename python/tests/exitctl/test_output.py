@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -103,3 +105,35 @@ def test_without_any_input_or_output_at_all(operator: Operator) -> None:
             timeout=60,
         )
         assert (done.returncode, done.stderr) == (0, ""), arguments
+
+
+def test_a_page_goes_into_what_is_no_file_and_leaves_it_what_it_is(
+    operator: Operator, tmp_path: Path
+) -> None:
+    """As `--out /dev/null` does, by root: it must be no ordinary file afterwards."""
+    pipe, link, target = (tmp_path / name for name in ("pipe", "link", "target"))
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        # more than a pipe holds would wait for a reader; the page of an empty host is less
+        operator.run("report", "--html", "--out", str(pipe))
+        assert stat.S_ISFIFO(pipe.stat().st_mode)
+        assert os.read(reading, 1 << 20).startswith(b"<!doctype html>")
+    finally:
+        os.close(reading)
+    target.touch()
+    link.symlink_to(target)
+    operator.run("report", "--html", "--out", str(link))
+    assert link.is_symlink()
+    assert target.read_text().startswith("<!doctype html>")
+
+
+def test_a_page_that_cannot_be_written_leaves_nothing_behind(
+    operator: Operator, tmp_path: Path
+) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    done = operator.run("report", "--html", "--out", str(place))
+    assert done.code == 3, done
+    assert str(place) in done.err
+    assert {path.name for path in tmp_path.iterdir()} == {"kill_switch", "place"}

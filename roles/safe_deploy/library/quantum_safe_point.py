@@ -114,7 +114,7 @@ def systemctl(*words: str, check: bool = True) -> None:
 
 def files() -> list[Path]:
     """Everything that a deployment derives or renders, as it is there now."""
-    env = [path for path in SECRETS.glob("*.env") if path.name not in SOURCES]
+    env = [path for path in SECRETS.glob("[!.]*.env") if path.name not in SOURCES]
     units = [path for pattern in UNITS for path in UNIT_DIRECTORY.glob(pattern)]
     others = [SECRETS / "policy.yml", *REDIS]
     found = [*env, *units, *(path for path in others if path.exists())]

@@ -15,6 +15,8 @@ from quantum_exit.rotation.errors import RotationError
 
 PRIVATE: Final = 0o600
 _LOCK_POLL_S: Final = 0.1
+_TEMPORARY: Final = ".new-"
+"""Before the name of a file that is being written; a deployment's have the same."""
 
 
 @contextlib.contextmanager
@@ -56,7 +58,7 @@ def make_directory(path: Path) -> None:
 
 def write(path: Path, text: str, *, mode: int = PRIVATE, gid: int | None = None) -> None:
     """Replace the file in one step; nobody else can read it at any moment."""
-    fresh = path.with_name(f".new-{path.name}")
+    fresh = path.with_name(f"{_TEMPORARY}{path.name}")
     fresh.unlink(missing_ok=True)
     handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE)
     try:
@@ -72,6 +74,15 @@ def write(path: Path, text: str, *, mode: int = PRIVATE, gid: int | None = None)
         fresh.unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+def sweep(directory: Path) -> None:
+    """Take away what a write that was killed left behind, secrets in it. Hold the lock."""
+    leftovers = list(directory.glob(f"{_TEMPORARY}*"))
+    for leftover in leftovers:
+        leftover.unlink()
+    if leftovers:
+        sync(directory)
 
 
 def sync(directory: Path) -> None:

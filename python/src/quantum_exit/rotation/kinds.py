@@ -75,7 +75,7 @@ class EnvFiles:
     def derived(self) -> dict[str, str]:
         """Texts of the services' files, by name."""
         sources = {"testnet.env", "mainnet.env", SIGNING_FILE, REDIS_FILE}
-        names = sorted(path.name for path in self.directory.glob("*.env"))
+        names = sorted(path.name for path in self.directory.glob("[!.]*.env"))
         return {name: self.text(name) for name in names if name not in sources}
 
     def _is_traders(self, name: str) -> bool:

@@ -57,6 +57,8 @@ class Rotation:
             Kind.PRODUCERS: self._producers,
         }[self._request.kind]
         with files.exclusive(self._request.directory, LOCK_TIMEOUT_S):
+            if not self._request.check_only:
+                files.sweep(self._request.directory)
             self._recover()
             rotate()
 

@@ -37,16 +37,30 @@ def run(context: Context, since_s: int, expect: str | None, out: str | None, *, 
 def _write(path: Path, page: str) -> None:
     """At once or not at all: whoever serves the file never reads half of it."""
     try:
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as file:
-            file.write(page)
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(file.name).chmod(0o666 & ~mask)
-        Path(file.name).replace(path)
+        path = path.resolve()  # a link goes on pointing to where the page is
+        if path.exists() and not path.is_file() and not path.is_dir():
+            path.write_text(page, encoding="utf-8")  # a device or a pipe stays what it is
+        else:
+            _replace(path, page)
     except OSError as error:
         raise CommandError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _replace(path: Path, page: str) -> None:
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
+    ) as file:
+        fresh = Path(file.name)
+        try:
+            file.write(page)
+            file.flush()
+            mask = os.umask(0)
+            os.umask(mask)
+            fresh.chmod(0o666 & ~mask)
+            fresh.replace(path)
+        except BaseException:
+            fresh.unlink()
+            raise
 
 
 def _text(report: Report) -> str:

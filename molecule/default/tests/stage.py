@@ -21,6 +21,7 @@ TIMERS = (
     "exitbrain-proof",
     "quantum-exit-owner-watch",
     "quantum-policy-refresh",
+    "quantum-producers-overlap",
     "quantum-alerts-canary",
 )
 

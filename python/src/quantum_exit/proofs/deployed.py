@@ -36,6 +36,7 @@ _TIMER_SERVICES: Final = (
     "exitbrain-proof.service",
     "quantum-exit-owner-watch.service",
     "quantum-policy-refresh.service",
+    "quantum-producers-overlap.service",
     "quantum-alerts-canary.service",
 )
 

@@ -94,6 +94,22 @@ class Accounts:
         finally:
             client.close()
 
+    def disconnect(self, users: Iterable[str], login: str, older_than_s: float = 0.0) -> None:
+        """Close their connections, all or the older ones: a password is asked for once, when one
+        is opened."""
+        client, named = self._connect(MAINTENANCE, login), frozenset(users)
+        try:
+            for each in client.client_list():
+                if each["user"] in named and int(each["age"]) >= older_than_s:
+                    client.client_kill_filter(_id=each["id"])
+        except redis.RedisError as error:
+            raise RotationError(
+                f"Redis did not close the connections of before ({error}): deploy the current "
+                "roles (ansible/site.yml), then run this again"
+            ) from None
+        finally:
+            client.close()
+
     def check(self, user: str, password: str) -> None:
         """Raises RotationError when Redis does not let the user in."""
         self._connect(user, password).close()

@@ -7,6 +7,10 @@ class RotationError(Exception):
     """What is wrong and how to mend it, in one line. The text never holds a secret."""
 
 
+class Locked(RotationError):
+    """Somebody else changes secrets of this host just now."""
+
+
 def told(error: Exception) -> str:
     """An error in words that hold no secret: of those that are not ours only the kind."""
     if isinstance(error, RotationError):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from quantum_exit.rotation.errors import RotationError
+from quantum_exit.rotation.errors import Locked, RotationError
 
 PRIVATE: Final = 0o600
 _LOCK_POLL_S: Final = 0.1
@@ -31,7 +31,7 @@ def exclusive(directory: Path, timeout_s: float) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise RotationError(
+                    raise Locked(
                         f"{directory} is locked: another rotation or a deployment is at work; "
                         "wait for its end, then run this again"
                     ) from None
@@ -63,7 +63,8 @@ def write(path: Path, text: str, *, mode: int = PRIVATE, gid: int | None = None)
     handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            if gid is not None:
+            # A folder may give its own group; who is no full root may not change even that.
+            if gid is not None and os.fstat(file.fileno()).st_gid != gid:
                 os.fchown(file.fileno(), -1, gid)
             os.fchmod(file.fileno(), mode)
             file.write(text)

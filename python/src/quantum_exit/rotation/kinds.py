@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -266,10 +266,16 @@ class EnvFiles:
         change.bind(REDIS_FILE, self.text(REDIS_FILE), values, str(self.directory / REDIS_FILE))
         return change, new
 
-    def without_replaced(self) -> str:
-        """The file of passwords, with what it says of those before left out."""
+    def overdue(self, now_epoch: float) -> list[str]:
+        """Producers whose password before should not be accepted any more."""
+        return sorted(user for user, (_, until) in self.replaced().items() if until <= now_epoch)
+
+    def without_replaced(self, users: Iterable[str] | None = None) -> str:
+        """The file of passwords, with what it says of those before left out: of these users, of
+        all when none are named."""
+        left_out = _REPLACED if users is None else tuple(f"{_REPLACED}{u.upper()}=" for u in users)
         lines = self.text(REDIS_FILE).splitlines(keepends=True)
-        return "".join(line for line in lines if not line.lstrip().startswith(_REPLACED))
+        return "".join(line for line in lines if not line.lstrip().startswith(left_out))
 
     def redis_address(self) -> str:
         return self.values("operator.env")["REDIS_URL"].rpartition("@")[2].split("/")[0]

@@ -10,7 +10,7 @@ from typing import Final
 
 from quantum_exit.rotation import files
 from quantum_exit.rotation.acl import MAINTENANCE, Accounts, hashed
-from quantum_exit.rotation.errors import RotationError
+from quantum_exit.rotation.errors import Locked, RotationError
 from quantum_exit.rotation.exchange_keys import NOT_CHECKED, Pair, Standing, standing, still_valid
 from quantum_exit.rotation.journal import Entry, Journal, Kind, Phase
 from quantum_exit.rotation.kinds import REDIS_FILE, TRADER, Change, EnvFiles, Keys
@@ -212,7 +212,7 @@ class Rotation:
         before = self._begin(change)
         if before is None:
             return
-        accounts, old = self._accounts(), self._files.passwords()
+        accounts, old, began = self._accounts(), self._files.passwords(), time.monotonic()
 
         def prepare() -> None:
             both = {u: [hashed(old[u]), hashed(password)] for u, password in new.items()}
@@ -223,6 +223,8 @@ class Rotation:
 
         steps = Steps(prepare=prepare, tidy=self._tidy(Kind.REDIS))
         self._complete(self._transaction.run(Kind.REDIS, change, before, steps))
+        # The services were restarted since. A second more: Redis tells ages in whole ones.
+        accounts.disconnect(new, new[MAINTENANCE], time.monotonic() - began + 1)
         self._report.say("Redis takes the new passwords alone")
 
     # Passwords of producers, who are not on this host: the overlap lasts for hours
@@ -274,7 +276,30 @@ class Rotation:
         if differs:
             files.write(path, text)
         self._tidy(Kind.PRODUCERS)()
+        self._send_away(self._files.producers())
         self._report.say(f"of {names} only the new passwords are accepted")
+
+    def end_what_is_due(self) -> None:
+        """Passwords whose overlap is over. Raises RotationError; then nothing is forgotten."""
+        if not self._files.overdue(time.time()):
+            return
+        try:
+            with files.exclusive(self._request.directory, 0):
+                if self._journal.load() is not None:
+                    return  # cut off: the next rotation finishes or undoes it first
+                due = self._files.overdue(time.time())
+                # Redis first: killed in between, the next time finds it still to be done.
+                self._tidy(Kind.PRODUCERS)()
+                self._send_away(due)
+                path = self._request.directory / REDIS_FILE
+                files.write(path, self._files.without_replaced(due))
+        except Locked:
+            return  # by a rotation or a deployment: there is a next time
+        self._report.say(f"of {', '.join(due)} the passwords before are not accepted any more")
+
+    def _send_away(self, users: list[str]) -> None:
+        """Whoever is connected is not asked for its password again."""
+        self._accounts().disconnect(users, self._files.passwords()[MAINTENANCE])
 
     def _accounts(self) -> Accounts:
         return Accounts(self._request.acl_file, self._files.redis_address())

@@ -102,6 +102,14 @@ SERVICES: Final = (
         "executor.passes",
     ),
     _fault(
+        "positions_unknown",
+        "P3.3 is stopped, and what it had read of the exchange is gone",
+        "systemctl stop $PERMITS; stale position_state; "
+        "as position_state DEL quantum:permits:snapshot_state",
+        "systemctl start $PERMITS",
+        *("executor.passes", "apply.carried", "watch.found"),
+    ),
+    _fault(
         "courier_stopped",
         "nobody takes alerts from their stream",
         "systemctl stop $COURIER; stale alerts",

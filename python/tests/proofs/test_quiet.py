@@ -9,8 +9,8 @@ import pytest
 
 from quantum_exit.binance.client import Client
 from quantum_exit.binance.model import OrderAck
-from quantum_exit.proofs.drill import Ground
 from quantum_exit.proofs.executor import quiet_check
+from quantum_exit.proofs.ground import Ground
 from quantum_exit.proofs.model import Outcome
 
 PREFIX = "qx-0123-"

@@ -15,6 +15,7 @@ from quantum_exit.alerts.denials import collect
 from quantum_exit.apply.plans import refused_plan_id
 from quantum_exit.messages import ExitIntent, parse_embedded_intent
 from quantum_exit.proofs import checks, drill, observe
+from quantum_exit.proofs.ground import NoGround, find_ground
 from quantum_exit.proofs.model import Check, Expect, Figure, Outcome, Proof
 from quantum_exit.settings import exit_owner, public_keys
 from quantum_exit.signing import INTENT_FIELDS, Signer, Verifier, generate_seed
@@ -89,9 +90,9 @@ class Asked:
 def intent_checks(bus: redis.Redis, environ: Mapping[str, str], owner: str) -> tuple[Check, Check]:
     """Intents of the owner and of others, and the plans that become of them. None is ever
     sent: see `drill`."""
-    ground = drill.find_ground(bus)
-    if isinstance(ground, Unknown):
-        return _not_tried(f"{ground.why}: not tried")
+    ground = find_ground(bus)
+    if isinstance(ground, NoGround):
+        return _not_tried(ground.why, ground.outcome)
     signer = drill.owners_signer(environ)
     asked = _foreign(owner, ground.flat, time.time())
     if not isinstance(signer, Unknown):
@@ -110,9 +111,10 @@ def intent_checks(bus: redis.Redis, environ: Mapping[str, str], owner: str) -> t
     )
 
 
-def _not_tried(why: str) -> tuple[Check, Check]:
+def _not_tried(why: str, outcome: Outcome = Outcome.INFO) -> tuple[Check, Check]:
+    """Why positions are not known is the executor's proof to alarm for: here it warns."""
     return (
-        Check("carried", _CARRIED, Outcome.INFO, (why,), critical=True),
+        Check("carried", _CARRIED, outcome, (why,), critical=outcome is not Outcome.FAIL),
         Check("blocked", _BLOCKED, Outcome.INFO, (why,), critical=True),
     )
 

@@ -14,7 +14,6 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, Final, cast
 
 import redis
@@ -25,6 +24,7 @@ from quantum_exit.gates.authority import examine
 from quantum_exit.gates.model import DRILL_ACTION, DRILL_NOT_SENT, KILL_SWITCH_ACTIVE, Lane
 from quantum_exit.messages import Malformed, parse_plan
 from quantum_exit.proofs import host, observe
+from quantum_exit.proofs.ground import Ground
 from quantum_exit.proofs.model import Expect
 from quantum_exit.signing import (
     INTENT_FIELDS,
@@ -34,7 +34,7 @@ from quantum_exit.signing import (
     Verifier,
     generate_seed,
 )
-from quantum_exit.values import InvalidNumberError, Unknown, format_epoch, parse_amount
+from quantum_exit.values import Unknown, format_epoch
 
 PRODUCER: Final = "intent_bridge"
 REGISTERED_FOR_S: Final = 86_400
@@ -87,47 +87,6 @@ class Answer:
         ack = "" if self.acknowledged else ", NOT acknowledged"
         count = "" if len(self.results) == 1 else f" ({len(self.results)} results)"
         return f"{self.drill.name}: {said or 'NO RESULT'}{count}{ack}"
-
-
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """Where drills are held: a symbol without a position, and one with a position, if any."""
-
-    flat: str
-    held: str | None
-    held_amount: Decimal
-
-
-def find_ground(bus: redis.Redis) -> Ground | Unknown:
-    """By P3.3's own books. Raises redis.RedisError."""
-    symbols = observe.load_json(observe.read_hash(bus, keys.SNAPSHOT_STATE).get("symbols"))
-    if not isinstance(symbols, list):
-        return Unknown("positions are not known")
-    flat = choose_symbol(bus, symbols)
-    if flat is None:
-        return Unknown("no symbol without a position")
-    for symbol in sorted(str(each) for each in symbols):
-        try:
-            text = observe.read_hash(bus, keys.snapshot(symbol)).get("position_amt", "")
-            amount = parse_amount(text)
-        except InvalidNumberError:
-            continue
-        if amount:
-            return Ground(flat, symbol, amount)
-    return Ground(flat, None, Decimal(0))
-
-
-def choose_symbol(bus: redis.Redis, held: Iterable[str]) -> str | None:
-    """From the policy's universe, else a symbol that every such exchange lists."""
-    listed = observe.load_json(observe.read_hash(bus, keys.POLICY_CURRENT).get("universe_symbols"))
-    universe = [s for s in listed if isinstance(s, str)] if isinstance(listed, list) else []
-    return flat_symbol(held, universe or ["BTCUSDT", "ETHUSDT"])
-
-
-def flat_symbol(held: Iterable[str], universe: Iterable[str]) -> str | None:
-    """A symbol in which nothing is held."""
-    taken = set(held)
-    return next((symbol for symbol in sorted(universe) if symbol not in taken), None)
 
 
 def owners_signer(environ: Mapping[str, str]) -> Signer | Unknown:

@@ -13,7 +13,8 @@ from quantum_exit import keys
 from quantum_exit.binance.client import Client
 from quantum_exit.binance.errors import ReadFailed
 from quantum_exit.proofs import checks, drill, exchange, observe
-from quantum_exit.proofs.drill import Answer, Drill, Ground
+from quantum_exit.proofs.drill import Answer, Drill
+from quantum_exit.proofs.ground import Ground, NoGround, find_ground
 from quantum_exit.proofs.model import Check, Expect, Figure, Outcome, Proof
 from quantum_exit.proofs.observe import Place
 from quantum_exit.settings import exit_owner, public_keys
@@ -95,9 +96,9 @@ def drill_checks(
     bus: redis.Redis, environ: Mapping[str, str], expect: Expect
 ) -> tuple[Check, Check, Check]:
     """The owner's exit passes, others' are denied, and nothing of them is sent."""
-    ground = drill.find_ground(bus)
-    if isinstance(ground, Unknown):
-        return _not_tried(f"{ground.why}: not tried")
+    ground = find_ground(bus)
+    if isinstance(ground, NoGround):
+        return _not_tried(ground.why, ground.outcome)
     if bus.exists(keys.delegation(drill.PRODUCER)):
         return _not_tried(f"{drill.PRODUCER} holds a delegation at the moment: not tried")
     owner, began_ms = exit_owner(environ), int(time.time() * 1000)
@@ -132,10 +133,12 @@ def drill_checks(
     )
 
 
-def _not_tried(why: str) -> tuple[Check, Check, Check]:
-    names = (("passes", _LAWFUL), ("denials", _DENIED), ("quiet", _QUIET))
-    one, two, three = (Check(key, name, Outcome.INFO, (why,), critical=True) for key, name in names)
-    return one, two, three
+def _not_tried(why: str, outcome: Outcome = Outcome.INFO) -> tuple[Check, Check, Check]:
+    return (
+        Check("passes", _LAWFUL, outcome, (why,), critical=True),
+        Check("denials", _DENIED, Outcome.INFO, (why,), critical=True),
+        Check("quiet", _QUIET, Outcome.INFO, (why,), critical=True),
+    )
 
 
 def _judged(key: str, name: str, answers: Sequence[Answer], told: tuple[str, ...]) -> Check:

@@ -17,8 +17,8 @@ from quantum_exit.alerts.denials import TOLD
 from quantum_exit.alerts.model import AlertType
 from quantum_exit.alerts.watch import STATE
 from quantum_exit.proofs import checks, drill, host, observe, way
+from quantum_exit.proofs.ground import NoGround, find_ground
 from quantum_exit.proofs.model import Check, Outcome
-from quantum_exit.values import Unknown
 
 WATCH_UNIT: Final = "quantum-exit-owner-watch.service"
 _LOOK_TIMEOUT_S: Final = 20
@@ -36,9 +36,9 @@ def drill_checks(bus: redis.Redis) -> tuple[Check, ...]:
     """Raises redis.RedisError."""
     if not host.has_systemd():
         return _not_tried("no systemd here, that would run the watch")
-    ground = drill.find_ground(bus)
-    if isinstance(ground, Unknown):
-        return _not_tried(f"{ground.why}: not tried")
+    ground = find_ground(bus)
+    if isinstance(ground, NoGround):
+        return _not_tried(ground.why, ground.outcome)
     newest = cast("list[Any]", bus.xrevrange(keys.ALERTS, count=1))
     since = str(newest[0][0]) if newest else "0-0"
     denial = drill.foreign(ground.flat, time.time())
@@ -70,9 +70,12 @@ def _check(key: str, fine: bool, told: str) -> Check:
     return Check(key, _NAMES[key], checks.outcome(fine), (told,), critical=True)
 
 
-def _not_tried(why: str) -> tuple[Check, ...]:
-    return tuple(
-        Check(key, name, Outcome.INFO, (why,), critical=True) for key, name in _NAMES.items()
+def _not_tried(why: str, outcome: Outcome = Outcome.INFO) -> tuple[Check, ...]:
+    """Why positions are not known is the executor's proof to alarm for: here it warns."""
+    first, *others = _NAMES
+    return (
+        Check(first, _NAMES[first], outcome, (why,), critical=outcome is not Outcome.FAIL),
+        *(Check(key, _NAMES[key], Outcome.INFO, (why,), critical=True) for key in others),
     )
 
 

@@ -15,6 +15,7 @@ from quantum_exit.binance.model import AlgoAck, AlgoNotFound, Kline, Position
 from quantum_exit.brain.service import BrainService
 from quantum_exit.brain.settings import from_environ
 from quantum_exit.bus.connection import connect
+from quantum_exit.gates.model import intent_identity
 from quantum_exit.kill_switch import dump_runtime
 from quantum_exit.messages import ExitIntent, parse_intent
 from quantum_exit.signing import Signer
@@ -192,8 +193,10 @@ class Brain:
     def answer(self, intent: ExitIntent, *, filled: str = "", error: str = "") -> None:
         """The executor's result for the plan that the Apply Layer made of this intent."""
         executed = bool(filled)
+        plan_id = f"exit-{intent.intent_id}"
+        self.redis.set(keys.executor_done(intent_identity(OWNER, plan_id, intent.intent_id)), "1")
         self.result(
-            f"exit-{intent.intent_id}",
+            plan_id,
             intent.symbol,
             intent.side.exit_order_side.value,
             filled or "0",

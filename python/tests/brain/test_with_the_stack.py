@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from quantum_exit import keys
+from quantum_exit.values import format_number
 
 from ..conftest import wait_for
 from ..stack import Stack
@@ -151,6 +152,112 @@ def test_an_answer_that_the_executor_waits_for_raises_no_alarm(stack: Stack) -> 
     stack.exchange.set_price(BTC, entry * Decimal("0.97"))
     wait_for(lambda: stack.exchange.position(BTC) == 0, "the close is executed", 15)
     _cycles(stack, 15)
+    assert _unauthorized(stack) == []
+
+
+def _level_of_a_half(stack: Stack) -> None:
+    levels = {"stop_loss_pct": 2, "take_profits": [{"pct": 3, "fraction": "0.5"}]}
+    stack.redis.hset(keys.POLICY_CURRENT, "harvest_params", json.dumps({"default": levels}))
+
+
+def _intents(stack: Stack) -> list[dict[str, str]]:
+    found: Any = stack.redis.xrange(keys.EXIT_INTENT)
+    return [dict(fields) for _, fields in found]
+
+
+def _results(stack: Stack, error: str) -> list[dict[str, str]]:
+    found: Any = stack.redis.xrange(keys.APPLY_RESULT)
+    return [dict(f) for _, f in found if f["error"].startswith(error)]
+
+
+def _let_plans_wait(stack: Stack) -> None:
+    """For their permits, until P3.3 is started again."""
+    held = format_number(stack.exchange.position(BTC))
+    seen = keys.snapshot(BTC)
+    wait_for(lambda: stack.redis.hget(seen, "position_amt") == held, "it is observed", 15)
+    stack.kill("position_state")
+
+
+def test_a_level_that_was_filled_in_part_is_taken_to_its_share_and_no_further(
+    stack: Stack,
+) -> None:
+    _level_of_a_half(stack)
+    _open(stack, "open", "BUY", "0.011")
+    entry = stack.exchange.price(BTC)
+    stack.exchange.set_liquidity(BTC, "0.002")
+    stack.exchange.set_price(BTC, entry * Decimal("1.03"))
+    wait_for(lambda: stack.exchange.position(BTC) == Decimal("0.009"), "a part", 15)
+    stack.exchange.set_liquidity(BTC, None)
+    wait_for(lambda: stack.exchange.position(BTC) == Decimal("0.006"), "the whole share", 15)
+    wait_for(lambda: _results(stack, "quantity_below_step"), "half a step is left", 15)
+    asked = len(_intents(stack))
+    _cycles(stack, 15)
+    assert stack.exchange.position(BTC) == Decimal("0.006")
+    assert len(_intents(stack)) == asked
+    assert _unauthorized(stack) == []
+
+
+def test_a_denial_that_somebody_calls_forth_in_our_name_takes_no_level_twice(
+    stack: Stack,
+) -> None:
+    _level_of_a_half(stack)
+    _open(stack, "open", "BUY", "0.01")
+    entry = stack.exchange.price(BTC)
+    _let_plans_wait(stack)
+    stack.exchange.set_price(BTC, entry * Decimal("1.03"))
+    wait_for(lambda: _intents(stack), "the level is asked for", 15)
+    (intent,) = _intents(stack)
+    forged = {
+        "plan_id": f"exit-{intent['intent_id']}",
+        "decision": "EXECUTE",
+        "symbol": BTC,
+        "side": "BUY",
+        "qty": "0.01",
+        "source": intent["source"],
+        "timestamp": f"{time.time():.6f}",
+    }
+    stack.redis.xadd(keys.APPLY_PLAN, forged)  # type: ignore[arg-type]
+    wait_for(lambda: _results(stack, "SOURCE_UNVERIFIED"), "its denial", 15)
+    _cycles(stack, 8)
+    assert len(_intents(stack)) == 1
+    stack.start("position_state")
+    wait_for(lambda: stack.exchange.position(BTC) == Decimal("0.005"), "the level", 15)
+    _cycles(stack, 10)
+    assert stack.exchange.position(BTC) == Decimal("0.005")
+    assert len(_intents(stack)) == 1
+
+
+def test_a_close_that_is_asked_for_twice_closes_once(stack: Stack) -> None:
+    """A forged answer makes the brain ask early: the position bounds what a close can do."""
+    _open(stack, "open", "BUY", "0.01")
+    entry = stack.exchange.price(BTC)
+    _let_plans_wait(stack)
+    stack.exchange.set_price(BTC, entry * Decimal("0.97"))
+    wait_for(lambda: _intents(stack), "the close is asked for", 15)
+    (intent,) = _intents(stack)
+    stack.redis.xadd(
+        keys.APPLY_RESULT,
+        {
+            "event_type": "apply.result",
+            "plan_id": f"exit-{intent['intent_id']}",
+            "symbol": BTC,
+            "executed": "false",
+            "decision": "DENIED",
+            "error": "position_stale",
+            "side": "SELL",
+            "filled_qty": "0",
+            "plan_source": intent["source"],
+        },
+    )
+    wait_for(lambda: len(_intents(stack)) == 2, "the close is asked for again", 15)
+    stack.start("position_state")
+    ours = {f"exit-{intent['intent_id']}" for intent in _intents(stack)}
+    wait_for(lambda: {f["plan_id"] for f in _results(stack, "")} >= ours, "both are answered", 15)
+    wait_for(lambda: stack.exchange.position(BTC) == 0, "it is closed", 15)
+    _cycles(stack, 10)
+    fills = [fill for fill in stack.exchange.fills() if fill.actor == "api"]
+    assert sum(f.qty if f.side == "SELL" else -f.qty for f in fills) == 0
+    assert stack.exchange.position(BTC) == 0
     assert _unauthorized(stack) == []
 
 

@@ -7,6 +7,7 @@ or expired one is followed by another, with growing pauses, for as long as the r
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Final
 
@@ -43,7 +44,24 @@ def slot_of(decision: Decision) -> str:
     return CLOSE_SLOT if decision.is_full else decision.key
 
 
-def may_ask(track: Track, decision: Decision, now_epoch: float) -> bool:
+def left_of(track: Track, decision: Decision) -> Decimal:
+    """What is still to be closed for this decision, unsigned: of a level its share without what
+    was filled for it. Never more than is held."""
+    held = abs(track.amount)
+    if decision.is_full:
+        return held
+    ask = track.asks.get(slot_of(decision))
+    return min(held, _left_of_share(track, decision.fraction, ask.filled if ask else Decimal(0)))
+
+
+def _left_of_share(track: Track, fraction: Decimal, filled: Decimal) -> Decimal:
+    return track.largest * fraction - filled
+
+
+def may_ask(
+    track: Track, decision: Decision, now_epoch: float, granted: frozenset[str] | None
+) -> bool:
+    """`granted`: as in `Reading`."""
     close = track.asks.get(CLOSE_SLOT)
     if close is not None and close.state is AskState.IN_FLIGHT:
         return False
@@ -52,6 +70,8 @@ def may_ask(track: Track, decision: Decision, now_epoch: float) -> bool:
         return True
     if ask.state is AskState.IN_FLIGHT:
         return False
+    if not decision.is_full and (granted is None or track.symbol in granted):
+        return False  # it may be this level's: the position alone bounds a close, no level
     # Another reason for the close does not inherit the pauses that the first one earned.
     is_new_reason = ask.state is AskState.FAILED and ask.key != decision.key
     return is_new_reason or now_epoch >= ask.not_before_epoch
@@ -71,6 +91,7 @@ def next_ask(track: Track, decision: Decision, now_epoch: float) -> Ask:
         failures=before.failures if before and same_reason else 0,
         fraction=decision.fraction,
         level_pct=decision.level_pct,
+        filled=before.filled if before else Decimal(0),
     )
 
 
@@ -84,39 +105,58 @@ def answered(
     """What the results of this symbol, and time, did to the intents in flight."""
     failures: list[Failure] = []
     for slot, ask in track.asks.items():
-        if any(result.fills_an_attempt_of(ask.intent_id) for result in results):
-            track = _executed(track, slot, ask, now_epoch)
-        elif ask.state is AskState.IN_FLIGHT:
-            error = _why_not(ask, results, now_epoch)
-            if error == _ROUNDS_TO_NOTHING and slot != CLOSE_SLOT:
-                # Half of a position of one step: no repetition can ever fill it.
-                done = replace(ask, state=AskState.FAILED, error=error)
-                track = _level_done(with_ask(track, slot, done), done)
-            elif error:
-                failed = _failed(ask, error, now_epoch)
-                failures.append(Failure(track.symbol, failed))
-                track = with_ask(track, slot, failed)
+        fills = (r.filled for r in results if r.fills_an_attempt_of(ask.intent_id))
+        filled = abs(sum(fills, Decimal(0)))
+        if filled and slot == CLOSE_SLOT:
+            track = _close_begun(track, ask, now_epoch)
+            continue
+        if filled:
+            ask = replace(ask, filled=ask.filled + filled)
+            track = with_ask(track, slot, ask)
+            if _left_of_share(track, ask.fraction, ask.filled) <= 0:
+                track = _level_done(with_ask(track, slot, _executed(ask, now_epoch)), ask)
+                continue
+        if ask.state is not AskState.IN_FLIGHT:
+            continue
+        answer = next((r for r in results if r.answers(ask.intent_id)), None)
+        if answer is not None and slot != CLOSE_SLOT and not answer.is_certain:
+            # Anybody can call forth an answer in our name. Without the executor's mark the intent
+            # may still be carried out, and a level that is asked for twice is taken twice.
+            ask = replace(ask, error=f"unproven: {answer.error}"[:200])
+            track, answer = with_ask(track, slot, ask), None
+        if answer is not None and answer.filled:
+            track = with_ask(track, slot, _executed(ask, now_epoch))
+            continue
+        error = _why_not(ask, answer, now_epoch)
+        if error == _ROUNDS_TO_NOTHING and slot != CLOSE_SLOT:
+            # Half of a position of one step, or what rounding left: no repetition can fill it.
+            done = replace(ask, state=AskState.FAILED, error=error)
+            track = _level_done(with_ask(track, slot, done), done)
+        elif error:
+            failed = _failed(ask, error, now_epoch)
+            failures.append(Failure(track.symbol, failed))
+            track = with_ask(track, slot, failed)
     return track, tuple(failures)
 
 
-def _why_not(ask: Ask, results: tuple[PlanResult, ...], now_epoch: float) -> str:
+def _why_not(ask: Ask, answer: PlanResult | None, now_epoch: float) -> str:
     """Why this intent was not carried out; empty while it may still be."""
-    result = next((r for r in results if r.answers(ask.intent_id)), None)
-    if result is not None:
-        return result.error or result.decision or "nothing filled"
+    if answer is not None:
+        return answer.error or answer.decision or "nothing filled"
     expired = now_epoch - ask.sent_epoch > INTENT_LIFETIME_S + ANSWER_GRACE_S
-    return "no result within its lifetime" if expired else ""
+    return (ask.error or "no result within its lifetime") if expired else ""
 
 
-def _executed(track: Track, slot: str, ask: Ask, now_epoch: float) -> Track:
+def _executed(ask: Ask, now_epoch: float) -> Ask:
     # The exchange may need a moment to show the smaller position.
-    done = replace(
+    return replace(
         ask, state=AskState.EXECUTED, not_before_epoch=now_epoch + PAUSES_S[0], failures=0, error=""
     )
-    track = with_ask(track, slot, done)
-    if slot == CLOSE_SLOT:
-        return replace(track, rules=full_close_begun(track.rules, _rule_of(ask.key, track)))
-    return _level_done(track, ask)
+
+
+def _close_begun(track: Track, ask: Ask, now_epoch: float) -> Track:
+    track = with_ask(track, CLOSE_SLOT, _executed(ask, now_epoch))
+    return replace(track, rules=full_close_begun(track.rules, _rule_of(ask.key, track)))
 
 
 def _level_done(track: Track, ask: Ask) -> Track:

@@ -9,11 +9,19 @@ from enum import StrEnum
 from typing import Final
 
 from quantum_exit.binance.model import Position
-from quantum_exit.brain.asking import Failure, answered, may_ask, next_ask, slot_of, with_ask
+from quantum_exit.brain.asking import (
+    Failure,
+    answered,
+    left_of,
+    may_ask,
+    next_ask,
+    slot_of,
+    with_ask,
+)
 from quantum_exit.brain.results import PlanResult
 from quantum_exit.brain.track import Ask, Track
 from quantum_exit.exits.params import HarvestParams
-from quantum_exit.exits.rules import Decision, Observation, begin, decide, entry_moved
+from quantum_exit.exits.rules import Decision, Observation, begin, decide, entry_moved, level_done
 from quantum_exit.messages import IntentAction
 from quantum_exit.values import PositionSide, format_epoch, format_number
 
@@ -42,6 +50,8 @@ class View:
     owner: str
     went_flat: frozenset[str] = frozenset()
     """Symbols that by their fills were flat at some moment since the last cycle."""
+    granted: frozenset[str] | None = frozenset()
+    """Symbols in which an order may be on its way; None where that is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +193,10 @@ def _ask(
     track: Track, decision: Decision, price: Decimal, view: View
 ) -> tuple[Track, Iterable[Wish]]:
     mode = view.mode_of(track.symbol)
+    if left_of(track, decision) <= 0:  # its share became smaller than what was filled
+        return replace(track, rules=level_done(track.rules, decision)), ()
     if mode is Mode.LIVE:
-        if not may_ask(track, decision, view.now_epoch):
+        if not may_ask(track, decision, view.now_epoch, view.granted):
             return track, ()
         ask = next_ask(track, decision, view.now_epoch)
         fields = _close_fields(track, decision, ask, price, view)
@@ -200,7 +212,7 @@ def _close_fields(
     track: Track, decision: Decision, ask: Ask, price: Decimal, view: View
 ) -> dict[str, str]:
     held = abs(track.amount)
-    quantity = held if decision.is_full else min(held, track.largest * decision.fraction)
+    quantity = left_of(track, decision)
     action = IntentAction.FULL_CLOSE if quantity == held else IntentAction.PARTIAL_CLOSE
     threshold = "" if decision.threshold is None else f" threshold={wire(decision.threshold)}"
     return {

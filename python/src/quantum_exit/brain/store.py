@@ -10,7 +10,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
 import redis as redis_module
@@ -173,11 +173,22 @@ class Store:
             # A key of the wrong type, or one we may not read, is as good as missing.
             kill_switch=None if isinstance(kill, Exception) else kill,
             policy={} if isinstance(policy, Exception) else policy,
-            results=tuple(results),
+            results=self._with_marks(results),
             cursor=cursor,
             state_lost=kept is not True and kept != 1,
             granted=None if isinstance(grants, Exception) else frozenset(map(_symbol, grants)),
         )
+
+    def _with_marks(self, results: list[PlanResult]) -> tuple[PlanResult, ...]:
+        """A mark is written in one step with its result, so it is there when that is read."""
+        marks = [key for result in results if (key := result.done_key)]
+        if not marks:
+            return tuple(results)
+        pipe = self._redis.pipeline(transaction=False)
+        for key in marks:
+            pipe.exists(key)
+        found = dict(zip(marks, pipe.execute(raise_on_error=False), strict=True))
+        return tuple(replace(r, is_certain=found.get(r.done_key or "") == 1) for r in results)
 
     def commit(self, commit: Commit) -> None:
         """All of it, or nothing and SupersededError: two brains that were started by mistake

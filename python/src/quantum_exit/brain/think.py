@@ -143,6 +143,7 @@ def _view(before: BrainState, inputs: Inputs) -> View:
         atrs=inputs.atrs,
         owner=inputs.owner,
         went_flat=went_flat(before.books, fills),
+        granted=inputs.reading.granted,
     )
 
 

@@ -42,6 +42,8 @@ class Ask:
     error: str = ""
     fraction: Decimal = Decimal(1)
     level_pct: Decimal | None = None
+    filled: Decimal = Decimal(0)
+    """Of a level: what all its intents have filled so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,7 @@ def _dump_ask(ask: Ask) -> dict[str, object]:
         "error": ask.error,
         "fraction": format_number(ask.fraction),
         "level_pct": _text(ask.level_pct),
+        "filled": format_number(ask.filled),
     }
 
 
@@ -146,6 +149,7 @@ def _load_ask(document: dict[str, Any]) -> Ask:
         error=document["error"],
         fraction=finite(document["fraction"]),
         level_pct=_number(document["level_pct"]),
+        filled=finite(document.get("filled", "0")),  # an older release did not keep it
     )
 
 

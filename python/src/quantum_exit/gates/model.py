@@ -104,8 +104,13 @@ class Claim:
         proof, so neither a guess at an id nor an old signed intent can block the owner."""
         name = f"{self.plan.source}:{self.plan.plan_id}"
         if self.intent is not None:
-            return f"i:{name}:{hashlib.sha256(self.intent.intent_id.encode()).hexdigest()[:32]}"
+            return intent_identity(self.plan.source, self.plan.plan_id, self.intent.intent_id)
         return f"{'v' if self.authority.verified else 'u'}:{name}"
+
+
+def intent_identity(source: str, plan_id: str, intent_id: str) -> str:
+    """The identity of a plan that carries its source's signed intent."""
+    return f"i:{source}:{plan_id}:{hashlib.sha256(intent_id.encode()).hexdigest()[:32]}"
 
 
 @dataclass(frozen=True, slots=True)

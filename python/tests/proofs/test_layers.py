@@ -11,9 +11,11 @@ from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
+import redis
 
 from quantum_exit import keys
 from quantum_exit.alerts.watch import STATE
+from quantum_exit.proofs import apply, observe
 from quantum_exit.signing import Signer, generate_seed
 
 from ..conftest import wait_for
@@ -190,6 +192,47 @@ def test_denials_since_its_last_run_are_told(stack: Stack) -> None:
     [told] = [test for test in done.json["tests"] if test["key"] == "denials"]
     assert told["figures"] == {"denials": 1}
     assert "(layer 2: 1)" in told["evidence"][-1]
+
+
+DENIED = {"plan_id": "p", "error": "NOT_EXIT_OWNER:source=x", "decision": "DENIED"}
+
+
+def add_results(client: redis.Redis, *results: dict[str, str]) -> None:
+    pipe = client.pipeline(transaction=False)
+    for fields in results:
+        pipe.xadd(keys.APPLY_RESULT, dict(fields.items()))
+    pipe.execute()
+
+
+def counted(client: redis.Redis) -> tuple[float, str]:
+    up = observe.Beat("", 0.0, True, "", 1, 0.0, {})
+    beats = {"apply_layer": up, "intent_executor": up}
+    check = apply.denials_check(client, beats, time.time())
+    return check.figures[0].value, check.evidence[-1]
+
+
+def test_denials_are_counted_however_many_results_there_are(redis_client: redis.Redis) -> None:
+    add_results(redis_client, DENIED)
+    assert counted(redis_client)[0] == 0, "the first run"
+    allowed = {"plan_id": "q", "error": "", "decision": "EXECUTED"}
+    add_results(redis_client, DENIED, *[allowed] * 20_500, DENIED)
+    assert counted(redis_client)[0] == 2
+    assert counted(redis_client)[0] == 0
+    add_results(redis_client, DENIED)
+    assert counted(redis_client)[0] == 1
+
+
+def test_results_that_it_could_not_count_are_told(redis_client: redis.Redis) -> None:
+    add_results(redis_client, DENIED)
+    counted(redis_client)
+    add_results(redis_client, *[DENIED] * 5)
+    redis_client.xtrim(keys.APPLY_RESULT, maxlen=2, approximate=False)
+    count, told = counted(redis_client)
+    assert count == 2
+    assert "3 older result(s) were deleted" in told
+    redis_client.delete(keys.APPLY_RESULT)
+    add_results(redis_client, DENIED)
+    assert counted(redis_client)[0] == 1, "the stream was made anew"
 
 
 def know_another_owner_key(stack: Stack) -> None:

@@ -10,15 +10,16 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import redis
 
 from quantum_exit import keys
 from quantum_exit.alerts.denials import Denials, collect
 from quantum_exit.alerts.model import AlertType, Severity, alert_fields
+from quantum_exit.alerts.results import Results, newest
 from quantum_exit.bus.connection import connect
 from quantum_exit.bus.trimming import trim
 from quantum_exit.policy.reader import ValidPolicy, parse_policy
@@ -37,7 +38,6 @@ TIMERS: Final[Mapping[str, float]] = {
 }
 """Our other timers, and how long one may not have fired."""
 REDIS_MAY_START_S: Final = 10.0
-_PAGE: Final = 1000
 _TOLD: Final = "told:"
 _LAYERS: Final = {
     "exitbrain": "layer 3 and the owner",
@@ -69,29 +69,10 @@ class Look:
     troubles: list[Trouble] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class _Results:
-    """The results after `cursor`, which moves along as they are read."""
-
-    bus: redis.Redis
-    cursor: str
-    read: int = 0
-
-    def __iter__(self) -> Iterator[tuple[str, Mapping[str, str]]]:
-        while True:
-            after = f"({self.cursor}"
-            page = cast("list[Any]", self.bus.xrange(keys.APPLY_RESULT, min=after, count=_PAGE))
-            if not page:
-                return
-            self.cursor = page[-1][0]
-            self.read += len(page)
-            yield from page
-
-
 def look(bus: redis.Redis, state: Mapping[str, str], now_epoch: float) -> Look:
     """Reads only. Raises redis.RedisError."""
     cursor, added_before = state.get("cursor", "0-0"), int(state.get("entries_added", "0"))
-    last_id, added = _stream(bus)
+    last_id, added = newest(bus)
     lost = ""
     if _order(last_id) < _order(cursor):
         cursor, added_before = "0-0", 0
@@ -99,7 +80,7 @@ def look(bus: redis.Redis, state: Mapping[str, str], now_epoch: float) -> Look:
     elif added < added_before:  # and went on past the cursor: what was in between is not known
         added_before = 0
         lost = "the results' stream was made anew; what it held since the last look is gone"
-    results = _Results(bus, cursor)
+    results = Results(bus, cursor)
     denials = collect(results, lambda plan_id: _drill_mark(bus, plan_id))
     accounted = added_before + results.read  # some of them younger than `added`
     missed = added - accounted
@@ -112,15 +93,6 @@ def look(bus: redis.Redis, state: Mapping[str, str], now_epoch: float) -> Look:
     before = state.get("ts_epoch")
     window_s = now_epoch - float(before) if before else None
     return Look(denials, results.cursor, max(added, accounted), window_s, troubles)
-
-
-def _stream(bus: redis.Redis) -> tuple[str, int]:
-    """The newest id that the results' stream ever had, and how many entries it took."""
-    try:
-        info: Any = bus.xinfo_stream(keys.APPLY_RESULT)
-    except redis.ResponseError:
-        return "0-0", 0
-    return str(info["last-generated-id"]), int(info["entries-added"])
 
 
 def _order(entry_id: str) -> tuple[int, int]:

@@ -12,6 +12,7 @@ import redis
 
 from quantum_exit import keys
 from quantum_exit.alerts.denials import collect
+from quantum_exit.alerts.results import Results, newest
 from quantum_exit.apply.plans import refused_plan_id
 from quantum_exit.messages import ExitIntent, parse_embedded_intent
 from quantum_exit.proofs import checks, drill, observe
@@ -24,10 +25,10 @@ from quantum_exit.values import Unknown, format_epoch
 TITLE: Final = "APPLY LAYER PROOF"
 SERVICE: Final = "apply_layer"
 SEEN: Final = "quantum:operator:proof:apply"
-"""Hash: up to which result this proof has counted denials (`cursor`), and when (`ts_epoch`)."""
+"""Hash: up to which result this proof has counted denials (`cursor`; `entries_added`: how many
+there had been), and when (`ts_epoch`)."""
 _PLAN_WAIT_S: Final = 5.0
 _POLL_S: Final = 0.01
-_COUNTED_AT_MOST: Final = 20_000
 _CARRIED: Final = "An intent of the owner becomes a plan that carries it"
 _BLOCKED: Final = "Intents of others are blocked, each with its reason"
 
@@ -230,33 +231,37 @@ def denials_check(bus: redis.Redis, beats: Mapping[str, Any], now_epoch: float) 
         if up and since is not None and beat.started_epoch > since:
             word += f", but only for {now_epoch - beat.started_epoch:.0f} s"
         told.append(f"{layer} {word}")
-    count, line = _count(bus, before.get("cursor"), since, now_epoch)
+    count, line = _count(bus, before, now_epoch)
     told.append(line)
     figure = Figure("denials", count)
     return Check(key, name, checks.outcome(fine), tuple(told), figures=(figure,))
 
 
-def _count(
-    bus: redis.Redis, cursor: str | None, since: float | None, now_epoch: float
-) -> tuple[int, str]:
-    """Denials after the cursor, and a line about them; drills are not counted among them."""
+def _count(bus: redis.Redis, before: Mapping[str, str], now_epoch: float) -> tuple[int, str]:
+    """Denials since the last run, and a line about them; drills are not counted among them."""
+    last, added = newest(bus)
+    cursor, since = before.get("cursor"), before.get("ts_epoch")
     if cursor is None or since is None:
-        _remember(bus, now_epoch)
+        _remember(bus, last, added, now_epoch)
         return 0, "first run: denials are counted from now on"
-    page = cast(
-        "list[Any]", bus.xrange(keys.APPLY_RESULT, min=f"({cursor}", count=_COUNTED_AT_MOST)
-    )
-    denials = collect(page, lambda plan_id: observe.read_text(bus, keys.drill(plan_id)) or "")
-    _remember(bus, now_epoch)
+    added_before = int(before.get("entries_added", added))
+    if added < added_before or drill.entry_order(last) < drill.entry_order(cursor):
+        cursor, added_before = "0-0", 0  # the stream was made anew
+    results = Results(bus, cursor, until=last)
+    denials = collect(results, lambda plan_id: observe.read_text(bus, keys.drill(plan_id)) or "")
+    _remember(bus, last, added, now_epoch)
     by = ", ".join(f"layer {layer}: {count}" for layer, count in sorted(denials.layers.items()))
-    told = f"denied since the last run {now_epoch - since:.0f} s ago: {denials.count}"
-    return denials.count, f"{told} ({by})" if by else told
+    told = f"denied since the last run {now_epoch - float(since):.0f} s ago: {denials.count}"
+    told += f" ({by})" if by else ""
+    missed = added - added_before - results.read
+    if missed > 0:
+        told += f"; {missed} older result(s) were deleted before this run"
+    return denials.count, told
 
 
-def _remember(bus: redis.Redis, now_epoch: float) -> None:
-    newest = cast("list[Any]", bus.xrevrange(keys.APPLY_RESULT, count=1))
-    cursor = str(newest[0][0]) if newest else "0-0"
+def _remember(bus: redis.Redis, cursor: str, added: int, now_epoch: float) -> None:
+    seen = {"cursor": cursor, "entries_added": str(added), "ts_epoch": format_epoch(now_epoch)}
     try:
-        bus.hset(SEEN, mapping={"cursor": cursor, "ts_epoch": format_epoch(now_epoch)})
+        bus.hset(SEEN, mapping={**seen})
     except redis.exceptions.NoPermissionError:
         return  # a user that only reads counts from where the operator's last run was

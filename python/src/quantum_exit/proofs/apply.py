@@ -260,8 +260,14 @@ def _count(bus: redis.Redis, before: Mapping[str, str], now_epoch: float) -> tup
 
 
 def _remember(bus: redis.Redis, cursor: str, added: int, now_epoch: float) -> None:
-    seen = {"cursor": cursor, "entries_added": str(added), "ts_epoch": format_epoch(now_epoch)}
     try:
-        bus.hset(SEEN, mapping={**seen})
+        bus.hset(
+            SEEN,
+            mapping={
+                "cursor": cursor,
+                "entries_added": str(added),
+                "ts_epoch": format_epoch(now_epoch),
+            },
+        )
     except redis.exceptions.NoPermissionError:
         return  # a user that only reads counts from where the operator's last run was

@@ -30,11 +30,7 @@ def test_the_same_plan_again_is_acknowledged_and_counted(world: World) -> None:
 def test_a_hundred_copies_in_one_batch_are_one_order(world: World) -> None:
     world.hold("BTCUSDT", "1")
     plan = world.signed(qty="0.1")
-    world.allow(plan)
-    pipe = world.redis.pipeline()
-    for _ in range(100):
-        pipe.xadd(keys.APPLY_PLAN, plan)  # type: ignore[arg-type]
-    pipe.execute()
+    world.send_together([plan] * 100)
     world.assert_settled([plan["plan_id"]])
     assert len(world.orders()) == 1
 
@@ -137,15 +133,9 @@ def test_a_plan_is_judged_by_the_world_behind_the_one_before_it(empty_world: Wor
     world = empty_world
     world.start(INTENT_EXECUTOR_MAX_REPEATS="2")
     world.exchange.set_latency(100)
-    plans = [world.opening() for _ in range(3)]
-    for plan in plans:
-        world.allow(plan)
-    pipe = world.redis.pipeline()
-    for plan in plans:
-        pipe.xadd(keys.APPLY_PLAN, plan)  # type: ignore[arg-type]
-    pipe.execute()
-    world.assert_settled([plan["plan_id"] for plan in plans])
-    ended = [world.result(plan["plan_id"])["error"] for plan in plans]
+    plan_ids = world.send_together([world.opening() for _ in range(3)])
+    world.assert_settled(plan_ids)
+    ended = [world.result(plan_id)["error"] for plan_id in plan_ids]
     assert ended == ["", "", "limit_exceeded:max_repeats"]
 
 

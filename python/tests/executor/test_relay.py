@@ -28,15 +28,7 @@ QTY = "0.01"
 
 
 def queue_of_exits(world: World, count: int) -> list[str]:
-    """In one batch, so that each waits behind the one before; their ids."""
-    plans = [world.signed(qty=QTY) for _ in range(count)]
-    for plan in plans:
-        world.allow(plan)
-    pipe = world.redis.pipeline()
-    for plan in plans:
-        pipe.xadd(keys.APPLY_PLAN, plan)  # type: ignore[arg-type]
-    pipe.execute()
-    return [plan["plan_id"] for plan in plans]
+    return world.send_together([world.signed(qty=QTY) for _ in range(count)])
 
 
 def stopped_with_the_next_one_granted(world: World, how: str) -> tuple[Executor, list[str]]:
@@ -110,14 +102,7 @@ def test_an_entry_behind_an_exit_goes_its_own_way(empty_world: World) -> None:
     world.redis.hset(keys.position_baseline("BTCUSDT"), "amount", "1")
     world.publish_policy("BTCUSDT", leverage=9)
     exits = [world.signed(qty=QTY) for _ in range(2)]
-    plans = [exits[0], world.opening(), exits[1]]
-    for plan in plans:
-        world.allow(plan)
-    pipe = world.redis.pipeline()
-    for plan in plans:
-        pipe.xadd(keys.APPLY_PLAN, plan)  # type: ignore[arg-type]
-    pipe.execute()
-    world.assert_settled([plan["plan_id"] for plan in plans])
+    world.assert_settled(world.send_together([exits[0], world.opening(), exits[1]]))
     paths = [order.path for order in world.exchange.orders(everything=True)]
     assert paths == ["/fapi/v1/order", "/fapi/v1/leverage", "/fapi/v1/order", "/fapi/v1/order"]
 

@@ -82,3 +82,15 @@ def test_a_stopped_source_is_rearmed(operator: Operator) -> None:
     assert operator.run("rearm", "intent_bridge").code == 0
     assert not operator.redis.exists(key)
     assert operator.run("rearm", "intent_bridge").code == 2
+
+
+def test_what_gives_no_right_is_not_told_as_one(operator: Operator) -> None:
+    """Written by hand: without an end, or as no object. The executor goes by neither."""
+    operator.redis.set(keys.delegation("endless"), json.dumps({"symbol": None}))
+    operator.redis.set(keys.delegation("text"), "yes", ex=60)
+    operator.redis.set(keys.delegation("good"), "{}", ex=60)
+    named = [row["source"] for row in operator.run("status", "--json").json["delegations"]]
+    assert named == ["good"]
+    audit = operator.run("audit")
+    assert "good" in audit.out
+    assert "endless" not in audit.out

@@ -137,3 +137,31 @@ def test_a_page_that_cannot_be_written_leaves_nothing_behind(
     assert done.code == 3, done
     assert str(place) in done.err
     assert {path.name for path in tmp_path.iterdir()} == {"kill_switch", "place"}
+
+
+def test_a_long_period_is_read_in_small_steps(operator: Operator) -> None:
+    """Redis answers nobody else meanwhile: not the executor either."""
+    with operator.redis.pipeline(transaction=False) as writes:
+        for number in range(2500):
+            for stream in (keys.APPLY_RESULT, keys.EXIT_SHADOW):
+                writes.xadd(stream, {"plan_id": str(number)})
+        writes.execute()
+    operator.redis.config_resetstat()
+    done = operator.run("shadow-report", "--json")
+    assert done.json["unreadable"] == 2500
+    stats = operator.redis.info("commandstats")
+    calls = sum(stats[f"cmdstat_{name}"]["calls"] for name in ("xrange", "xrevrange") if
+                f"cmdstat_{name}" in stats)  # fmt: skip
+    assert calls >= 10
+
+
+def test_times_that_are_no_numbers_are_not_known(operator: Operator) -> None:
+    """A reader of JSON that keeps to the standard knows no NaN."""
+    operator.beat("exitbrain", ts_epoch="nan")
+    operator.beat("apply_layer", ts_epoch="inf")
+    operator.redis.hset(keys.SNAPSHOT_STATE, "ts_epoch", "nan")
+    done = operator.run("status", "--json")
+    assert "NaN" not in done.out
+    assert "Infinity" not in done.out
+    assert not done.json["services"]["exitbrain"]["ready"]
+    assert "never read" in operator.run("status").out

@@ -59,6 +59,15 @@ def read_long_ago(operator: Operator) -> None:
     operator.positions_read(age_s=30)
 
 
+def read_in_the_future(operator: Operator) -> None:
+    """The clock was set back since, and nobody has read them again."""
+    operator.positions_read(age_s=-3600)
+
+
+def read_at_no_time(operator: Operator) -> None:
+    operator.redis.hset(keys.SNAPSHOT_STATE, "ts_epoch", "nan")
+
+
 def not_ready(operator: Operator) -> None:
     operator.beat("position_state", ready="false", status="exchange: HTTP 503")
 
@@ -71,7 +80,10 @@ def gone(operator: Operator) -> None:
     operator.redis.delete(keys.heartbeat("position_state"))
 
 
-@pytest.mark.parametrize("fault", [never_read, read_long_ago, not_ready, silent, gone])
+@pytest.mark.parametrize(
+    "fault",
+    [never_read, read_long_ago, read_in_the_future, read_at_no_time, not_ready, silent, gone],
+)
 def test_it_refuses_while_positions_are_not_known(
     killed: Operator, fault: Callable[[Operator], None]
 ) -> None:

@@ -6,6 +6,7 @@ for. Without one the position still stands, or it went without a result of ours.
 
 from __future__ import annotations
 
+import bisect
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ def shadow_report(
 ) -> ShadowReport:
     """`shadow`, `results`: fields of the entries, oldest first. `amounts`: signed positions of
     now (a symbol without one is flat); `marks`: mark prices of now."""
-    exits = [found for fields in results if (found := _exit_of(fields)) is not None]
+    exits = _Exits([found for fields in results if (found := _exit_of(fields)) is not None])
     rows: list[ShadowRow] = []
     unreadable = 0
     for fields in shadow:
@@ -94,6 +95,21 @@ class _Exit:
     """Signed."""
     source: str
     price: Decimal | None
+
+
+class _Exits:
+    """Looked up by symbol and direction: a period may hold many thousands."""
+
+    def __init__(self, found: Sequence[_Exit]) -> None:
+        self._by_way: dict[tuple[str, bool], list[_Exit]] = {}
+        for one in sorted(found, key=lambda one: one.epoch):
+            self._by_way.setdefault((one.symbol, one.filled < 0), []).append(one)
+
+    def first(self, symbol: str, side: PositionSide, since_epoch: float) -> _Exit | None:
+        """That reduced a position of this side."""
+        several = self._by_way.get((symbol, side is PositionSide.LONG), [])
+        at = bisect.bisect_left(several, since_epoch, key=lambda one: one.epoch)
+        return several[at] if at < len(several) else None
 
 
 def _exit_of(fields: Mapping[str, str]) -> _Exit | None:
@@ -127,20 +143,13 @@ def _number(text: str) -> Decimal | None:
 def _row(
     intent: ExitIntent,
     mode: str,
-    exits: Sequence[_Exit],
+    exits: _Exits,
     amounts: Mapping[str, Decimal],
     marks: Mapping[str, Decimal],
 ) -> ShadowRow:
     at_epoch = float(intent.ts_epoch)
     sign = 1 if intent.side is PositionSide.LONG else -1
-    found = next(
-        (
-            one
-            for one in exits
-            if one.symbol == intent.symbol and one.epoch >= at_epoch and one.filled * sign < 0
-        ),
-        None,
-    )
+    found = exits.first(intent.symbol, intent.side, at_epoch)
     if found is not None:
         happened, price = Happened.EXITED, found.price
     elif amounts.get(intent.symbol, Decimal(0)) * sign > 0:

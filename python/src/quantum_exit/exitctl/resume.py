@@ -71,7 +71,7 @@ def _refuse_unless_known(client: redis.Redis, beat: Beat | Unknown, now_epoch: f
         age_s = _snapshot_age_s(client, now_epoch)
         if age_s is None:
             why = f"{keys.SNAPSHOT_STATE} is missing: positions were never read"
-        elif age_s > SNAPSHOT_STALE_AFTER_S:
+        elif not -SNAPSHOT_STALE_AFTER_S <= age_s <= SNAPSHOT_STALE_AFTER_S:
             why = f"positions were read {age_s:.0f} s ago"
     if why:
         raise CommandError(f"refused, the state of positions is not known: {why}; {mend}", 2)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, cast
 
 import redis
 
 from quantum_exit import keys
 from quantum_exit.brain.shadow_report import ShadowReport, ShadowRow, shadow_report
 from quantum_exit.exitctl import status
+from quantum_exit.exitctl.activity import Entry
 from quantum_exit.exitctl.context import EXIT_DONE, Context
+from quantum_exit.exitctl.report.streams import newest
 from quantum_exit.exitctl.ttl import format_age
 from quantum_exit.proofs.observe import read_hash
 from quantum_exit.values import InvalidNumberError, format_number, parse_amount
@@ -19,20 +21,21 @@ from quantum_exit.values import InvalidNumberError, format_number, parse_amount
 
 def run(context: Context, since_s: int) -> int:
     client = context.redis()
-    since = f"{int((time.time() - since_s) * 1000)}-0"
+    since = time.time() - since_s
     amounts, marks = _positions(client)
-    report = shadow_report(
-        _fields(client, keys.EXIT_SHADOW, since),
-        _fields(client, keys.APPLY_RESULT, since),
-        amounts,
-        marks,
+    shadow, results = (
+        newest(client, stream, since) for stream in (keys.EXIT_SHADOW, keys.APPLY_RESULT)
     )
-    context.emit(report.as_json(), _text(report, since_s))
+    report = shadow_report(_fields(shadow[0]), _fields(results[0]), amounts, marks)
+    whole = shadow[1] and results[1]
+    told = "" if whole else "\nOnly the newest entries of the period were read: it is too long"
+    context.emit({**report.as_json(), "whole": whole}, _text(report, since_s) + told)
     return EXIT_DONE
 
 
-def _fields(client: redis.Redis, stream: str, since: str) -> list[dict[str, str]]:
-    return [fields for _, fields in cast("list[Any]", client.xrange(stream, min=since))]
+def _fields(entries: list[Entry]) -> list[Mapping[str, str]]:
+    """Oldest first."""
+    return [fields for _, fields in reversed(entries)]
 
 
 def _positions(client: redis.Redis) -> tuple[dict[str, Decimal], dict[str, Decimal]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import redis
 from quantum_exit import keys
 from quantum_exit.brain.store import META
 from quantum_exit.brain.track import Track
+from quantum_exit.delegation import parse_delegation
 from quantum_exit.exitctl.context import CommandError, Context, say_error
 from quantum_exit.exitctl.status_view import render
 from quantum_exit.exits.params import (
@@ -244,9 +246,10 @@ def _guard(track: Track | None, params: HarvestParams | None, now_epoch: float) 
 
 def _age_s(text: str | None, now_epoch: float) -> float | None:
     try:
-        return round(now_epoch - float(text or ""), 3)
+        age_s = now_epoch - float(text or "")
     except ValueError:
         return None
+    return round(age_s, 3) if math.isfinite(age_s) else None
 
 
 def _open_plans(client: redis.Redis, now_epoch: float) -> list[Document]:
@@ -308,13 +311,14 @@ def _delegations(client: redis.Redis, sources: Iterable[str]) -> list[Document]:
             text = observe.read_text(client, key)
         except redis.ResponseError:
             continue  # of another type: nobody may exit by it
-        if text is None:
-            continue  # it ran out since it was found
+        ttl_ms = client.pttl(key)
+        leave = parse_delegation(None if text is None else text.encode(), ttl_ms)
+        if leave is None:
+            continue  # it ran out since it was found, or nobody may exit by it
         content = observe.load_json(text)
-        symbol = content.get("symbol") if isinstance(content, dict) else None
-        ttl_s = client.ttl(key)
-        why = str(content.get("reason", "")) if isinstance(content, dict) else ""
-        rows.append({"source": source, "symbol": symbol or "all", "ttl_s": ttl_s, "why": why})
+        why = str(content.get("reason", ""))
+        row = {"source": source, "symbol": leave.symbol or "all", "ttl_s": ttl_ms // 1000}
+        rows.append({**row, "why": why})
     return rows
 
 

@@ -87,7 +87,7 @@ def read_text(positions: Document) -> str:
     age_s = positions["read_age_s"]
     if age_s is None:
         return "never read"
-    stale = "STALE, " if age_s > STALE_AFTER_S else ""
+    stale = "" if -STALE_AFTER_S < age_s <= STALE_AFTER_S else "STALE, "
     return f"({stale}read {format_age(age_s)} ago)"
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -63,6 +64,8 @@ def read_beat(client: redis.Redis, service: str, now_epoch: float) -> Beat | Unk
         age_s = now_epoch - float(fields["ts_epoch"])
         started = float(fields.get("started_epoch", "nan"))
         pid = int(fields.get("pid", "0"))
+        if not math.isfinite(age_s):
+            raise ValueError("no time")
     except (KeyError, ValueError):
         return Unknown(f"its heartbeat {keys.heartbeat(service)} is malformed")
     ready = fields.get("ready") == "true"

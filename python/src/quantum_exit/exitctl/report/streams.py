@@ -39,7 +39,7 @@ def read(client: redis.Redis, since_epoch: float) -> Streams:
     def of(*names: str) -> tuple[Entry, ...]:
         found: list[Entry] = []
         for name in names:
-            entries, whole = _newest(client, name, since_epoch)
+            entries, whole = newest(client, name, since_epoch)
             found += entries
             if not whole:
                 cut[name] = at_epoch(entries[-1][0])
@@ -56,7 +56,7 @@ def read(client: redis.Redis, since_epoch: float) -> Streams:
     )
 
 
-def _newest(client: redis.Redis, name: str, since_epoch: float) -> tuple[list[Entry], bool]:
+def newest(client: redis.Redis, name: str, since_epoch: float) -> tuple[list[Entry], bool]:
     """Newest first, and whether that is all of the period."""
     since, before = f"{int(since_epoch * 1000)}-0", "+"
     found: list[Entry] = []

@@ -32,25 +32,26 @@ def queue_of_exits(world: World, count: int) -> list[str]:
 
 
 def stopped_with_the_next_one_granted(world: World, how: str) -> tuple[Executor, list[str]]:
-    """At the moment in which the first end and the second grant are written."""
+    """At the moment in which one's end and the next one's grant are written: of the first two,
+    or on a busy machine of later ones."""
     world.exchange.set_latency(10)
     world.hold("BTCUSDT", "1")
     executor = world.start(QUANTUM_FAILPOINT=f"{how}granted_along")
-    return executor, queue_of_exits(world, 3)
+    return executor, queue_of_exits(world, 30)
 
 
 def test_killed_with_the_next_one_granted(empty_world: World) -> None:
     world = empty_world
     executor, plan_ids = stopped_with_the_next_one_granted(world, "")
     executor.wait_dead()
-    assert len(world.orders()) == 1
-    assert [result["plan_id"] for result in world.results()] == plan_ids[:1]
+    done = len(world.orders())
+    assert [result["plan_id"] for result in world.results()] == plan_ids[:done]
     (grant,) = world.redis.hkeys(keys.EXECUTOR_OPEN)
-    assert grant.endswith(plan_ids[1])
+    assert grant.endswith(plan_ids[done])
     world.start()
     world.assert_settled(plan_ids)
     assert all(result["decision"] == "EXECUTED" for result in world.results())
-    assert world.exchange.position("BTCUSDT") == 1 - 3 * Decimal(QTY)
+    assert world.exchange.position("BTCUSDT") == 1 - 30 * Decimal(QTY)
     world.assert_fills_explain(world.results())
 
 
@@ -62,8 +63,10 @@ def test_frozen_with_the_next_one_granted_and_killed_meanwhile(empty_world: Worl
     time.sleep(1.1)  # past its fence
     executor.signal(signal.SIGCONT)
     world.assert_settled(plan_ids)
-    assert [result["decision"] for result in world.results()] == ["EXECUTED", "SHADOW", "SHADOW"]
-    assert len(world.our_fills()) == 1
+    done = len(world.our_fills())
+    decisions = [result["decision"] for result in world.results()]
+    assert decisions == ["EXECUTED"] * done + ["SHADOW"] * (30 - done)
+    assert done < 30
 
 
 def test_nothing_is_signed_after_a_kill_in_the_middle_of_a_queue(world: World) -> None:

@@ -97,6 +97,27 @@ def test_what_comes_later_is_told_by_the_next_look(redis_url: str, bus: redis.Re
     assert alert["window"].endswith(" s")
 
 
+def test_an_alert_told_twice_is_one_whose_id_nobody_could_guess(
+    redis_url: str, bus: redis.Redis
+) -> None:
+    """Who sent another alert under it before would be taken for the watch, and the watch's own
+    for a second one."""
+    deny(bus, "one")
+    run(redis_url)
+    remembered = bus.hgetall(STATE)
+    deny(bus, "two")
+    run(redis_url)
+    bus.delete(STATE)  # it died before it had remembered this
+    bus.hset(STATE, mapping=remembered)
+    run(redis_url)
+    first, second, again = [alert["alert_id"] for alert in alerts(bus)]
+    assert second == again != first
+    bus.delete(keys.ALERTS)
+    bus.hset(STATE, mapping={"cursor": remembered["cursor"]})
+    run(redis_url)
+    assert alerts(bus)[0]["alert_id"] != second, "the same denials, after the same cursor"
+
+
 def test_a_registered_drill_is_no_violation(redis_url: str, bus: redis.Redis) -> None:
     bus.set(keys.drill("drill-1"), "1", ex=60)
     deny(bus, "drill-1")

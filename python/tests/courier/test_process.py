@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from quantum_exit import keys
+from quantum_exit.alerts.denials import drill_alert_id
 from quantum_exit.alerts.model import AlertType, Severity, alert_fields
 
 from ..conftest import RedisServer, wait_for
@@ -45,12 +46,17 @@ def test_arrives_whole_and_is_recorded(
     assert pending(redis_client) == 0
 
 
+def drill_of(plans: str, kind: str = "EXIT_OWNER_VIOLATION", **fields: str) -> dict[str, str]:
+    """As the watch sends it."""
+    more = {"drill": plans, "alert_id": drill_alert_id(plans), "alert_type": kind, **fields}
+    about = {"symbol": "BTCUSDT"}
+    return alert_fields(AlertType.EXIT_OWNER_VIOLATION, Severity.INFO, about, 0.0, more)
+
+
 def test_a_drill_is_settled_and_wakes_nobody(
     courier: CourierProcess, receiver: Receiver, redis_client: redis.Redis
 ) -> None:
-    drill = alert_fields(
-        AlertType.EXIT_OWNER_VIOLATION, Severity.INFO, {"symbol": "BTCUSDT"}, 0.0, {"drill": "p"}
-    )
+    drill = drill_of("p")
     redis_client.set(keys.drill("p"), "alert", ex=60)
     redis_client.xadd(keys.ALERTS, dict(drill.items()))
     meant = raise_alert(redis_client, AlertType.EXIT_OWNER_VIOLATION, symbol="BTCUSDT")
@@ -64,18 +70,23 @@ def test_a_drill_is_settled_and_wakes_nobody(
     assert receiver.ids() == [meant]
 
 
-@pytest.mark.parametrize("mark", [None, "1"], ids=["unregistered", "not to be alerted"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        drill_of("p,unregistered"),
+        drill_of("p,not-to-be-alerted"),
+        drill_of("p", alert_id="of-another-alert-to-come"),
+        drill_of("p", kind="UNAUTHORIZED_POSITION_CHANGE"),
+        drill_of(","),
+    ],
+    ids=lambda said: f"{said['drill']} {said['alert_type']} {said['alert_id']}",
+)
 def test_what_only_says_that_it_is_a_drill_wakes_somebody(
-    courier: CourierProcess, receiver: Receiver, redis_client: redis.Redis, mark: str | None
+    courier: CourierProcess, receiver: Receiver, redis_client: redis.Redis, said: dict[str, str]
 ) -> None:
     """Every service may write alerts; a drill is registered by a proof, plan by plan."""
     redis_client.set(keys.drill("p"), "alert", ex=60)
-    if mark:
-        redis_client.set(keys.drill("q"), mark, ex=60)
-    said = alert_fields(
-        AlertType.EXIT_OWNER_VIOLATION, Severity.CRITICAL, {"symbol": "BTCUSDT"}, 0.0,
-        {"drill": "p,q"},
-    )  # fmt: skip
+    redis_client.set(keys.drill("not-to-be-alerted"), "1", ex=60)
     redis_client.xadd(keys.ALERTS, dict(said.items()))
     courier.start()
     wait_recorded(redis_client, last_alert_id=said["alert_id"], waiting="0")

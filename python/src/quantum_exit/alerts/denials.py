@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -37,6 +38,12 @@ class Denials:
             "drills": self.drills,
             "samples": self.samples,
         }
+
+
+def drill_alert_id(plans: str) -> str:
+    """The id of the alert about these drills, by which it is known to be no other: `plans` are
+    their ids, as its field `drill` has them. Told twice, it is still one alert."""
+    return hashlib.sha256(f"denials after {plans}".encode()).hexdigest()[:32]
 
 
 def collect(

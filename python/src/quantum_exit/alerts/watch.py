@@ -7,7 +7,7 @@ process dies.
 
 from __future__ import annotations
 
-import hashlib
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from typing import Any, Final
 import redis
 
 from quantum_exit import keys
-from quantum_exit.alerts.denials import Denials, collect
+from quantum_exit.alerts.denials import Denials, collect, drill_alert_id
 from quantum_exit.alerts.model import AlertType, Severity, alert_fields
 from quantum_exit.alerts.results import Results, newest
 from quantum_exit.bus.connection import connect
@@ -29,7 +29,8 @@ from quantum_exit.values import Unknown, format_epoch
 
 STATE: Final = "quantum:watch:state"
 """Hash: `cursor` (id of the last result looked at), `entries_added`, `ts_epoch`, `runs`,
-`deny_total`, `drill_total`, and for each standing trouble `told:<name>`, when it was last told."""
+`deny_total`, `drill_total`, `next_id` (of the alert about what comes after the cursor), and for
+each standing trouble `told:<name>`, when it was last told."""
 TELL_AGAIN_S: Final = 3600.0
 """A trouble that stands is told once an hour."""
 TIMERS: Final[Mapping[str, float]] = {
@@ -167,8 +168,13 @@ def record(
     bus: redis.Redis, state: Mapping[str, str], found: Look, now_epoch: float
 ) -> list[AlertType]:
     """The alerts, and only once they are told the cursor: a look that dies between the two is
-    told again, under the same `alert_id`. Returns what was told; raises redis.RedisError."""
-    alerts = _alerts(state, found, now_epoch)
+    told again, under the same `alert_id`. That is one that nobody can guess: whoever sends an
+    alert under it before would be taken for us. Returns what was told; raises redis.RedisError."""
+    next_id = state.get("next_id", "")
+    if not next_id:
+        next_id = os.urandom(16).hex()
+        bus.hset(STATE, "next_id", next_id)
+    alerts = _alerts(state, found, next_id, now_epoch)
     standing = {_TOLD + trouble.name for trouble in found.troubles}
     over = [name for name in state if name.startswith(_TOLD) and name not in standing]
     told = {_TOLD + name: format_epoch(now_epoch) for _, name, _ in alerts if name}
@@ -181,6 +187,8 @@ def record(
     if over:
         pipe.hdel(STATE, *over)
     seen = {"cursor": found.cursor, "entries_added": str(found.entries_added)}
+    if found.denials.count:
+        seen["next_id"] = os.urandom(16).hex()
     pipe.hset(STATE, mapping={**seen, "ts_epoch": format_epoch(now_epoch), **told})
     pipe.hincrby(STATE, "runs", 1)
     pipe.hincrby(STATE, "deny_total", found.denials.count)
@@ -190,7 +198,7 @@ def record(
 
 
 def _alerts(
-    state: Mapping[str, str], found: Look, now_epoch: float
+    state: Mapping[str, str], found: Look, next_id: str, now_epoch: float
 ) -> list[tuple[AlertType, str, dict[str, str]]]:
     """Each with the name under which it is remembered; denials are told every time."""
     alerts: list[tuple[AlertType, str, dict[str, str]]] = []
@@ -201,7 +209,7 @@ def _alerts(
         extra = {
             "deny_count": str(denials.count),
             "window": window,
-            "alert_id": _same_id(state.get("cursor", "0-0")),
+            "alert_id": next_id,
         }
         details = {"window": window, **denials.details()}
         fields = alert_fields(kind, Severity.CRITICAL, details, now_epoch, extra)
@@ -225,15 +233,10 @@ def _drill_alert(denials: Denials, now_epoch: float) -> dict[str, str]:
         "deny_count": str(len(denials.told_drills)),
         "window": "drill",
         "drill": plans,
-        "alert_id": _same_id(plans),
+        "alert_id": drill_alert_id(plans),
     }
     kind = AlertType.EXIT_OWNER_VIOLATION
     return alert_fields(kind, Severity.INFO, details, now_epoch, extra)
-
-
-def _same_id(cursor: str) -> str:
-    """The id of the alert about what follows `cursor`: told twice, it is still one alert."""
-    return hashlib.sha256(f"denials after {cursor}".encode()).hexdigest()[:32]
 
 
 def _wait_for_answers(bus: redis.Redis) -> None:

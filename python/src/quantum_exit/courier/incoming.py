@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
 from quantum_exit import keys
-from quantum_exit.alerts.denials import TOLD
+from quantum_exit.alerts.denials import TOLD, drill_alert_id
+from quantum_exit.alerts.model import AlertType
 from quantum_exit.bus.connection import RedisClient, connect
 from quantum_exit.bus.consumer import Entry, GroupReader
 from quantum_exit.courier.emergency import Emergency
@@ -35,9 +36,13 @@ def alerts_of(client: RedisClient, entries: Sequence[Entry], now_epoch: float) -
 
 def _vouched_for(client: RedisClient, alert: Taken) -> Taken:
     """A drill wakes nobody, so it has to be one: many users may write alerts, and only a proof's
-    registers plans as drills."""
+    registers plans as drills. Nor may what wakes nobody come under another alert's id, which
+    would then be taken for a second one of it."""
     if not alert.is_drill:
         return alert
+    kind, own_id = AlertType.EXIT_OWNER_VIOLATION, drill_alert_id(alert.extra["drill"])
+    if (alert.type, alert.alert_id) != (kind, own_id):
+        return alert.without_drill()
     marks = cast("list[Any]", client.mget([keys.drill(plan_id) for plan_id in alert.drill_plans]))
     return alert if all(mark == TOLD.encode() for mark in marks) else alert.without_drill()
 

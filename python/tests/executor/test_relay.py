@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from quantum_exit.gates.model import Outcome
 from quantum_exit.messages import OrderType
 from quantum_exit.values import OrderSide
 
-from .harness import Executor, World, wait_for
+from .harness import BRIDGE, Executor, World, wait_for
 
 QTY = "0.01"
 
@@ -108,6 +109,21 @@ def test_an_entry_behind_an_exit_goes_its_own_way(empty_world: World) -> None:
     world.assert_settled(world.send_together([exits[0], world.opening(), exits[1]]))
     paths = [order.path for order in world.exchange.orders(everything=True)]
     assert paths == ["/fapi/v1/order", "/fapi/v1/leverage", "/fapi/v1/order", "/fapi/v1/order"]
+
+
+def test_a_cancellation_behind_an_exit_is_of_a_stop_of_its_symbol(world: World) -> None:
+    world.exchange.set_latency(10)
+    world.hold("ETHUSDT", "1")
+    intent = world.intent(symbol="ETHUSDT", action="PLACE_STOP", trigger_price="1000")
+    stop = world.by_intent(intent, type="STOP_MARKET", trigger_price="1000")
+    client_id = world.result(world.send(stop))["client_order_id"]
+    world.hold("BTCUSDT", "1")
+    world.redis.set(keys.delegation(BRIDGE), json.dumps({"symbol": None}), ex=60)
+    cancel = world.plan(type="CANCEL", qty="0", plan_id=f"cancel:{client_id}:1", source=BRIDGE)
+    world.send_together([*(world.signed(qty=QTY) for _ in range(4)), cancel])
+    assert world.result(cancel["plan_id"])["error"] == "invalid_field:symbol"
+    (resting,) = world.exchange.state()["open_algos"]
+    assert resting["clientAlgoId"] == client_id
 
 
 # The one write, without an executor

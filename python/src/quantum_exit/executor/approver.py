@@ -71,7 +71,9 @@ class Approver:
 
     def approve_on(self, work: Work, seen: Observed) -> OpenGrant | None:
         """The same in a world that was seen already, for an exit. None: what stands against it
-        is to be found in a look of its own."""
+        is to be found in a look of its own, or the exchange is to be asked before."""
+        if work.claim.plan.type is OrderType.CANCEL:
+            return None
         order = self._final_order(work, seen)
         if isinstance(order, Denial) or not order.reduces:
             return None

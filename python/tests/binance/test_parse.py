@@ -80,17 +80,20 @@ def test_arbitrary_values(parser: Callable[[Any], Any], value: Any) -> None:
         parser(value)
 
 
+ROW = {
+    "symbol": "BTCUSDT",
+    "positionSide": "BOTH",
+    "positionAmt": "-0.010",
+    "entryPrice": "60000",
+    "markPrice": "61000.5",
+    "unRealizedProfit": "-10.005",
+    "liquidationPrice": "0",
+    "updateTime": 1,
+}
+
+
 def test_positions_tell_side_by_sign_and_hedge_mode_by_name() -> None:
-    row = {
-        "symbol": "BTCUSDT",
-        "positionSide": "BOTH",
-        "positionAmt": "-0.010",
-        "entryPrice": "60000",
-        "markPrice": "61000.5",
-        "unRealizedProfit": "-10.005",
-        "liquidationPrice": "0",
-        "updateTime": 1,
-    }
+    row = ROW
     position = parse.positions([row])[0]
     assert position.amount == Decimal("-0.010")
     assert position.leverage is None
@@ -103,6 +106,22 @@ def test_one_position_that_cannot_be_read_spoils_all() -> None:
     """A list that silently lacks a position is a position that nobody watches."""
     with pytest.raises(Malformed, match="positionAmt"):
         parse.positions([{"symbol": "A", "positionAmt": "NaN"}])
+
+
+@pytest.mark.parametrize("bad", [{"positionAmt": "NaN"}, {"markPrice": None}, {"positionSide": 1}])
+def test_a_row_that_cannot_be_read_makes_its_own_symbol_unknown(bad: dict[str, object]) -> None:
+    rows = parse.position_rows([{**ROW, **bad}, {**ROW, "symbol": "ETHUSDT"}])
+    assert [position.symbol for position in rows.positions] == ["ETHUSDT"]
+    assert rows.unreadable == {"BTCUSDT"}
+    # What a second row says of a symbol does not make the first one known.
+    twice = parse.position_rows([ROW, {**ROW, **bad}])
+    assert (twice.positions, twice.unreadable) == ((), {"BTCUSDT"})
+
+
+@pytest.mark.parametrize("row", [{**ROW, "symbol": 3}, {"positionAmt": "1"}, {"symbol": "?"}, "x"])
+def test_a_row_that_does_not_say_which_symbol_it_is_of_spoils_all(row: object) -> None:
+    with pytest.raises(Malformed):
+        parse.position_rows([{**ROW, "symbol": "ETHUSDT"}, row])
 
 
 def test_one_mark_price_that_cannot_be_read_spoils_only_its_symbol() -> None:

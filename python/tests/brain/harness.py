@@ -11,7 +11,7 @@ import redis
 
 from quantum_exit import keys
 from quantum_exit.binance.clock import ClockSample, ExchangeClock
-from quantum_exit.binance.model import AlgoAck, AlgoNotFound, Kline, Position
+from quantum_exit.binance.model import AlgoAck, AlgoNotFound, Kline, Position, PositionRows
 from quantum_exit.brain.service import BrainService
 from quantum_exit.brain.settings import from_environ
 from quantum_exit.bus.connection import connect
@@ -65,6 +65,7 @@ class FakeExchange:
         self.hedge = False
         self.error: Exception | None = None
         self.failing: dict[str, Exception] = {}
+        self.unreadable: set[str] = set()
         self.ahead_ms = 0
         self.calls: list[str] = []
         self._wall = clock
@@ -99,9 +100,13 @@ class FakeExchange:
             position_side=side,
         )
 
-    def positions(self) -> list[Position]:
+    def position_rows(self) -> PositionRows:
         self._call("positions")
-        return [replace(p, mark_price=self.marks[p.symbol]) for p in self.held.values()]
+        held = (p for p in self.held.values() if p.symbol not in self.unreadable)
+        return PositionRows(
+            tuple(replace(p, mark_price=self.marks[p.symbol]) for p in held),
+            frozenset(self.unreadable),
+        )
 
     def dual_side(self) -> bool:
         self._call("dual_side")

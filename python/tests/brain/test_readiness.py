@@ -1,6 +1,7 @@
 """When it must not act and what it says then; unwatched positions; no policy."""
 
 import re
+from collections.abc import Callable
 
 from quantum_exit import keys
 from quantum_exit.binance.errors import ExchangeError, ExchangeUnreachable
@@ -109,6 +110,65 @@ def test_a_position_without_any_price_is_unprotected(brain: Brain) -> None:
     brain.cycle(7)
     assert brain.heartbeat["unpriced"] == BTC
     assert len(brain.alerts("UNPROTECTED_POSITION")) == 1
+
+
+def test_a_position_that_cannot_be_read_is_held_and_the_others_go_on(brain: Brain) -> None:
+    brain.exchange.hold(BTC, "1", "100")
+    brain.exchange.hold("ETHUSDT", "1", "100")
+    brain.cycle()
+    brain.exchange.unreadable = {BTC}
+    brain.price(BTC, "90")
+    brain.price("ETHUSDT", "90")
+    brain.cycle(7)
+    assert [intent.symbol for intent in brain.intents] == ["ETHUSDT"]
+    beat = brain.heartbeat
+    assert (beat["ready"], beat["unreadable"], beat["unprotected"]) == ("true", BTC, BTC)
+    assert f"degraded: cannot be read, and held: {BTC}" in beat["status"]
+    (alert,) = brain.alerts("UNPROTECTED_POSITION")
+    assert (alert["symbol"], alert["ended"]) == (BTC, False)
+    assert "cannot be read" in alert["why"]
+    brain.restart()
+    brain.cycle(2)
+    brain.exchange.unreadable = set()
+    brain.cycle()
+    assert brain.intents[-1].symbol == BTC
+    assert brain.alerts("UNAUTHORIZED_POSITION_CHANGE") == []
+
+
+def test_a_position_that_cannot_be_read_is_not_flat(make_brain: Callable[..., Brain]) -> None:
+    """Neither for its stop on the exchange, nor for what trails, nor for who changed it."""
+    brain = make_brain(EXIT_BRAIN_EXCHANGE_STOP="true")
+    trailing = {"stop_loss_pct": 5, "trailing_start_pct": 2, "trailing_distance_pct": 1}
+    brain.policy({"default": trailing})
+    brain.exchange.hold(BTC, "1", "100")
+    brain.cycle()
+    brain.answer(brain.intents[0], filled="0")
+    brain.price(BTC, "110")
+    brain.cycle()
+    asked = len(brain.intents)
+    brain.exchange.unreadable = {BTC}
+    brain.price(BTC, "108")
+    brain.cycle(10)
+    assert len(brain.intents) == asked  # no stop is swept, moved or placed
+    brain.exchange.unreadable = set()
+    brain.cycle()
+    assert brain.intents[-1].reason.startswith("TRAILING_STOP")
+    assert brain.alerts("UNAUTHORIZED_POSITION_CHANGE") == []
+
+
+def test_what_somebody_did_while_it_could_not_be_read_is_told_after(brain: Brain) -> None:
+    brain.exchange.hold(BTC, "1", "100")
+    brain.cycle(2)
+    brain.exchange.unreadable = {BTC, "ETHUSDT"}
+    brain.exchange.hold(BTC, "0", "0")
+    brain.exchange.hold("ETHUSDT", "3", "100")
+    brain.result("open", "ETHUSDT", "BUY", "3")
+    brain.cycle(5)
+    assert brain.alerts("UNAUTHORIZED_POSITION_CHANGE") == []
+    brain.exchange.unreadable = set()
+    brain.cycle(3)
+    (alert,) = brain.alerts("UNAUTHORIZED_POSITION_CHANGE")
+    assert (alert["symbol"], alert["before"], alert["after"]) == (BTC, "1", "0")
 
 
 def test_without_a_policy_the_last_valid_parameters_hold_and_that_is_told(brain: Brain) -> None:

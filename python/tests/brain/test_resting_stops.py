@@ -214,7 +214,11 @@ def test_stops_of_ours_that_we_forgot_are_found_and_swept(brain: Brain) -> None:
     _with_stop(brain)
     brain.redis.delete(*brain.redis.keys("quantum:exitbrain:*"))
     brain.exchange.hold(BTC, "0", "0")
+    brain.exchange.unreadable = {BTC}
     brain.restart()
+    brain.cycle(3)
+    assert _asked(brain, CANCEL) == []  # whether it is flat cannot be read
+    brain.exchange.unreadable = set()
     brain.cycle()
     (cancel,) = _asked(brain, CANCEL)
     assert cancelled_client_id(cancel.intent_id) == next(iter(brain.exchange.algos))

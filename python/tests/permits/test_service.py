@@ -47,6 +47,35 @@ def test_snapshots_say_what_is_held_and_what_is_flat(
     assert snapshot(redis_client)["position_amt"] == "0"
 
 
+def test_a_row_that_cannot_be_read_is_not_flat_and_leaves_the_others_fresh(
+    start: Start, redis_client: redis.Redis, exchange: PaperExchange
+) -> None:
+    """Beside it the exits of all other symbols go on."""
+    other = "ETHUSDT"
+    exchange.set_position(SYMBOL, "2")
+    exchange.set_position(other, "3")
+    start()
+    wait_for(lambda: snapshot(redis_client) and snapshot(redis_client, other), "snapshots")
+    rows = exchange.signed("GET", "/fapi/v3/positionRisk").body
+    broken = [{**row, "positionAmt": "?"} if row["symbol"] == SYMBOL else row for row in rows]
+    exchange.add_fault(path="/fapi/v3/positionRisk", answer={"status": 200, "body": broken})
+    wait_for(lambda: heartbeat(redis_client).get("unreadable") == SYMBOL, "it is told")
+    before = snapshot(redis_client)
+    seen = float(snapshot(redis_client, other)["ts_epoch"])
+    wait_for(
+        lambda: float(snapshot(redis_client, other)["ts_epoch"]) > seen, "the other one goes on"
+    )
+    assert heartbeat(redis_client)["ready"] == "true"
+    assert snapshot(redis_client) == before
+    state = redis_client.hget(keys.SNAPSHOT_STATE, "symbols")
+    assert json.loads(state) == [SYMBOL, other]
+    assert ask(redis_client, "other", symbol=other)["safe_qty"] == "3"
+    assert ask(redis_client)["reason"] == "stale_exchange_state"
+    redis_client.delete(keys.snapshot(SYMBOL))
+    exchange.clear_faults()
+    wait_for(lambda: snapshot(redis_client).get("position_amt") == "2", "it is read again")
+
+
 def test_an_exit_is_permitted_up_to_the_position(
     start: Start, redis_client: redis.Redis, exchange: PaperExchange
 ) -> None:

@@ -15,7 +15,14 @@ from quantum_exit.binance.errors import (
     ExchangeUnreachable,
     ReadFailed,
 )
-from quantum_exit.binance.model import AlgoAck, AlgoNotFound, Position, SymbolConfig, Trade
+from quantum_exit.binance.model import (
+    AlgoAck,
+    AlgoNotFound,
+    Position,
+    PositionRows,
+    SymbolConfig,
+    Trade,
+)
 from quantum_exit.binance.rate import RateState
 from quantum_exit.permits.bookkeeper import FiredStop
 from quantum_exit.permits.watch import (
@@ -39,6 +46,7 @@ class Scripted:
         self.clock = ExchangeClock()
         self.rate = RateState(lambda: 10.0)
         self.rows = [LONG, FLAT]
+        self.unreadable: frozenset[str] = frozenset()
         self.hedge = False
         self.ahead_ms = 0
         self.failure: ReadFailed | None = None
@@ -51,9 +59,9 @@ class Scripted:
         if self.failure:
             raise self.failure
 
-    def positions(self) -> list[Position]:
+    def position_rows(self) -> PositionRows:
         self._call("positions")
-        return self.rows
+        return PositionRows(tuple(self.rows), self.unreadable)
 
     def symbol_configs(self) -> dict[str, SymbolConfig]:
         self._call("symbol_configs")

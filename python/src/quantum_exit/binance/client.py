@@ -28,6 +28,7 @@ from quantum_exit.binance.model import (
     OrderAck,
     OrderNotFound,
     Position,
+    PositionRows,
     SymbolConfig,
     SymbolRules,
     Trade,
@@ -75,6 +76,10 @@ class Client(Requester):
     def positions(self) -> list[Position]:
         """Every symbol with a position or an open order; a flat account gives []."""
         return self.get_signed("/fapi/v3/positionRisk", {}, _json(parse.positions))
+
+    def position_rows(self) -> PositionRows:
+        """As `positions`; a row that cannot be read leaves the others readable."""
+        return self.get_signed("/fapi/v3/positionRisk", {}, _json(parse.position_rows))
 
     def symbol_configs(self) -> dict[str, SymbolConfig]:
         """Leverage and margin type by symbol."""

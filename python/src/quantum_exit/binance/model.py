@@ -65,6 +65,15 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
+class PositionRows:
+    """All positions of one answer. What `unreadable` names is unknown, and so neither flat nor
+    among `positions`."""
+
+    positions: tuple[Position, ...]
+    unreadable: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class SymbolConfig:
     symbol: str
     leverage: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -32,12 +33,14 @@ from quantum_exit.binance.model import (
     MarkPrice,
     OrderAck,
     Position,
+    PositionRows,
     SymbolConfig,
     SymbolRules,
     Trade,
     TradingIndicator,
 )
 
+_SYMBOL = re.compile(r"[A-Z0-9_\u4e00-\u9fff]{1,40}")
 _SIDES = frozenset({"BUY", "SELL"})
 _POSITION_SIDES = frozenset({"BOTH", "LONG", "SHORT"})
 
@@ -102,6 +105,24 @@ def algo_cancel_ack(value: Any) -> AlgoCancelAck:
 
 def positions(value: Any) -> list[Position]:
     return [_position(as_object(row)) for row in as_list(value)]
+
+
+def position_rows(value: Any) -> PositionRows:
+    """A row that cannot be read makes its symbol unknown. One that does not even say which
+    symbol it is of makes the whole answer `Malformed`: it could be any."""
+    found: list[Position] = []
+    unreadable: set[str] = set()
+    for item in as_list(value):
+        row = as_object(item)
+        try:
+            found.append(_position(row))
+        except Malformed:
+            symbol = text(row, "symbol")
+            if not _SYMBOL.fullmatch(symbol):
+                raise
+            unreadable.add(symbol)
+    positions = tuple(one for one in found if one.symbol not in unreadable)
+    return PositionRows(positions, frozenset(unreadable))
 
 
 def _position(row: Mapping[str, Any]) -> Position:

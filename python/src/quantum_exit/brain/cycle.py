@@ -34,6 +34,7 @@ class CycleReport:
     mode: CurrentMode
     mode_changed: bool
     step: Step
+    unreadable: tuple[str, ...]
     commit: Commit
     params: ParamsInUse
 
@@ -128,6 +129,7 @@ class Cycle:
             mode=mode,
             mode_changed=mode.mode.value != before.mode,
             step=thought.step,
+            unreadable=tuple(sorted(seen.unreadable)),
             commit=thought.commit,
             params=params,
         )
@@ -150,7 +152,7 @@ class Cycle:
         fills: dict[str, StopFill] = {}
         for symbol, entry in before.stops.items():
             book = before.books.get(symbol)
-            if book is None or book.expected is None:
+            if book is None or book.expected is None or symbol in seen.unreadable:
                 continue
             told = sum((r.filled for r in reading.results if r.symbol == symbol), Decimal(0))
             position = seen.positions.get(symbol)

@@ -22,13 +22,16 @@ class Alert:
     details: Mapping[str, object]
 
 
-def gap_alert(gap: Gap) -> Alert:
+def gap_alert(gap: Gap, *, unread: bool = False) -> Alert:
+    """`unread`: it is the exchange's answer for this symbol that cannot be read."""
     severity = Severity.WARNING if gap.ended else Severity.CRITICAL
     details = {
         "symbol": gap.symbol,
         "seconds": round(gap.seconds, 1),
         "ended": gap.ended,
-        "why": "no working stop in the brain",
+        "why": "its row in the exchange's answer cannot be read"
+        if unread
+        else "no working stop in the brain",
     }
     return Alert(AlertType.UNPROTECTED_POSITION, severity, details)
 

@@ -192,6 +192,8 @@ class BrainService:
         status = f"{report.mode.mode.value}, {len(report.state.tracks)} positions"
         if report.mode.why:
             status += f" ({report.mode.why})"
+        if report.unreadable:
+            status += f"; degraded: cannot be read, and held: {', '.join(report.unreadable)}"
         if report.params.trouble:
             status += f"; {report.params.trouble}"
         self._board.show(
@@ -267,6 +269,7 @@ def _figures(report: CycleReport, settings: BrainSettings, now_epoch: float) -> 
         "cycle_epoch": format_epoch(now_epoch),
         "policy": report.params.trouble or "valid",
         "unpriced": ",".join(report.step.unpriced),
+        "unreadable": ",".join(report.unreadable),
         **_unprotected(state.protection, now_epoch, settings.cycle_s),
         "exchange_stop": "on" if settings.exchange_stop else "off",
         "exchange_stops": str(len(resting)),

@@ -71,14 +71,16 @@ class Thought:
 
 def think(before: BrainState, inputs: Inputs) -> Thought:
     reading, now_epoch = inputs.reading, inputs.now_epoch
-    done = step(before.tracks, _view(before, inputs))
+    view = _view(before, inputs)
+    done = step(before.tracks, view)
     sight = _sight(inputs)
-    kept = _kept(before, sight, _answers(inputs))
+    kept = _kept(before, sight, view)
+    unread = inputs.seen.unreadable
     protection, gaps, added_s = covered(
         before.protection,
-        dict.fromkeys(done.unpriced, now_epoch)
+        dict.fromkeys((*done.unpriced, *unread), now_epoch)
         | {s: track.rules.opened_epoch for s, track in (kept | dict(done.tracks)).items()},
-        frozenset(done.unpriced),
+        unread.union(done.unpriced),
         now_epoch,
         inputs.cycle_s + SLACK_S,
     )
@@ -102,7 +104,7 @@ def think(before: BrainState, inputs: Inputs) -> Thought:
     )
     mode_changed = after.mode != before.mode
     alerts = (
-        *(() if before.first_run else map(gap_alert, gaps)),
+        *(() if before.first_run else (gap_alert(g, unread=g.symbol in unread) for g in gaps)),
         *(failure_alert(failure) for failure in done.failures if failure.is_alarming),
         *(stop_alert(s, one.stops) for s, one in stop_steps.items() if one.alarming),
         *map(unexplained_alert, unexplained),
@@ -121,12 +123,15 @@ def _answers(inputs: Inputs) -> tuple[PlanResult, ...]:
     return tuple(r for r in inputs.reading.results if r.source == inputs.owner)
 
 
-def _kept(before: BrainState, sight: Sight, results: tuple[PlanResult, ...]) -> dict[str, Track]:
-    """The tracks of positions that are missing from this one answer without a reason: with
-    them would go what trails, what was taken, and the stops on the exchange."""
-    held = still_held(before.books, sight)
+def _kept(before: BrainState, sight: Sight, view: View) -> dict[str, Track]:
+    """The tracks of positions that are missing from this one answer without a reason, or that
+    cannot be read in it: with them would go what trails, what was taken, and the stops on the
+    exchange."""
+    held = still_held(before.books, sight) | (sight.unreadable - view.went_flat)
     return {
-        symbol: answered(track, tuple(r for r in results if r.symbol == symbol), sight.now_epoch)[0]
+        symbol: answered(
+            track, tuple(r for r in view.results if r.symbol == symbol), sight.now_epoch
+        )[0]
         for symbol, track in before.tracks.items()
         if symbol in held
     }
@@ -157,6 +162,7 @@ def _sight(inputs: Inputs) -> Sight:
         observed={symbol: p.amount for symbol, p in inputs.seen.positions.items()},
         fills=fills,
         granted=inputs.reading.granted or frozenset(),
+        unreadable=inputs.seen.unreadable,
     )
 
 
@@ -186,6 +192,8 @@ def _step_all_stops(
 
 
 def _rights(symbol: str, track: Track | None, inputs: Inputs) -> StopRights:
+    if symbol in inputs.seen.unreadable:
+        return StopRights(wanted=False, may_place=False, may_cancel=False, may_sweep=False)
     mode = inputs.mode.of(symbol)
     is_live = mode is Mode.LIVE
     close = track.asks.get(CLOSE_SLOT) if track is not None else None

@@ -57,6 +57,8 @@ class Sight:
     """Signed sums of the fills since the last cycle."""
     granted: frozenset[str]
     """Symbols in which an order may be on its way."""
+    unreadable: frozenset[str] = frozenset()
+    """Symbols of which this cycle could see nothing: neither `observed` nor flat."""
 
 
 def watch(
@@ -69,7 +71,7 @@ def watch(
     """
     after: dict[str, Book] = {}
     unexplained: list[Unexplained] = []
-    for symbol in books.keys() | sight.observed.keys() | sight.fills.keys():
+    for symbol in books.keys() | sight.observed.keys() | sight.fills.keys() | sight.unreadable:
         seen = sight.observed.get(symbol, _ZERO)
         begun = Book(None, seen, seen) if first else Book(_ZERO, _ZERO, _ZERO)
         book, problem = _look(symbol, books.get(symbol, begun), seen, sight)
@@ -83,11 +85,13 @@ def watch(
 def _look(symbol: str, book: Book, seen: Decimal, sight: Sight) -> tuple[Book, Unexplained | None]:
     filled = sight.fills.get(symbol)
     if book.expected is None:
-        quiet = filled is None and symbol not in sight.granted
+        quiet = filled is None and symbol not in sight.granted | sight.unreadable
         return Book(seen if quiet else None, seen, seen), None
     expected = book.expected + (filled or _ZERO)
     filled_epoch = sight.now_epoch if filled is not None else book.filled_epoch
     book = replace(book, expected=expected, filled_epoch=filled_epoch)
+    if symbol in sight.unreadable:
+        return book, None
     if seen == expected:
         return replace(book, seen=seen, explained=seen, suspect_cycles=0), None
     if symbol in sight.granted:
@@ -110,6 +114,7 @@ def still_held(books: Mapping[str, Book], sight: Sight) -> frozenset[str]:
         for symbol, book in books.items()
         if symbol not in sight.observed
         and symbol not in sight.granted
+        and symbol not in sight.unreadable
         and book.suspect_cycles + 1 < SUSPECT_CYCLES
         and book.expected
         and (book.expected + sight.fills.get(symbol, _ZERO)) * book.expected > 0

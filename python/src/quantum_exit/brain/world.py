@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from quantum_exit.binance.clock import ExchangeClock
 from quantum_exit.binance.errors import ReadFailed
-from quantum_exit.binance.model import AlgoAck, AlgoNotFound, Kline, Position
+from quantum_exit.binance.model import AlgoAck, AlgoNotFound, Kline, Position, PositionRows
 
 log = logging.getLogger("quantum_exit.brain")
 
@@ -26,7 +26,7 @@ class Exchange(Protocol):
 
     clock: ExchangeClock
 
-    def positions(self) -> list[Position]: ...
+    def position_rows(self) -> PositionRows: ...
     def dual_side(self) -> bool: ...
     def klines(self, symbol: str, interval: str, limit: int = 500) -> list[Kline]: ...
     def sync_clock(self, samples: int = 2) -> None: ...
@@ -47,6 +47,8 @@ class Seen:
     """
 
     positions: Mapping[str, Position]
+    unreadable: frozenset[str] = frozenset()
+    """Symbols that the answer names and does not tell of: they are held as they were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +76,24 @@ class World:
         self._next_dual_side = -1.0
         self._next_stop_list = -1.0
         self._was_one_way = False
+        self._unreadable: frozenset[str] = frozenset()
 
     def look(self) -> Seen:
         """Raises `ReadFailed`, or NotReadyError when the clock or the position mode is wrong."""
         self._check_clock()
         self._check_position_mode()
-        positions = self._exchange.positions()
-        if any(p.position_side != "BOTH" and p.amount for p in positions):
+        rows = self._exchange.position_rows()
+        if any(p.position_side != "BOTH" and p.amount for p in rows.positions):
             self._next_dual_side = -1.0
             self._was_one_way = False
             raise NotReadyError(HEDGE_MODE)
-        return Seen({p.symbol: p for p in positions if p.amount})
+        if rows.unreadable != self._unreadable:
+            held = ", ".join(sorted(rows.unreadable))
+            log.error(
+                "positions that cannot be read, and are held as they were: %s", held or "none"
+            )
+            self._unreadable = rows.unreadable
+        return Seen({p.symbol: p for p in rows.positions if p.amount}, rows.unreadable)
 
     def stop_list(self) -> StopList | None:
         """None between two askings, and when it could not be had: it only tidies up."""

@@ -79,7 +79,7 @@ def rule(
     if account.unfit:
         reason = account.unfit.partition(":")[0]
         return None if patient else Ruling(Refused(reason), NeverObserved())
-    if seen is None:
+    if seen is None or plan.symbol in seen.unreadable:
         scene: Scene | NeverObserved = NeverObserved()
         young = after = False
     else:

@@ -140,16 +140,18 @@ class PermitsService:
             return
         if seen is not self._recorded:
             self._roster.track(seen.positions, now_mono)
+            self._roster.track(seen.unreadable, now_mono)
             self._roster.track(self._holds, now_mono)
             dropped = self._roster.drop_idle(now_mono)
             self._store.drop_snapshots(dropped)
             self._books.forget(dropped)
-            self._store.write_snapshots(seen, self._roster.symbols - seen.positions.keys())
-            self._compare(seen, self._roster.symbols)
+            flat = self._roster.symbols - seen.positions.keys() - seen.unreadable
+            self._store.write_snapshots(seen, flat)
+            self._compare(seen, self._roster.symbols - seen.unreadable)
             self._recorded = seen
             self._ask_for_stops()
         elif asked_about:
-            self._compare(seen, asked_about)
+            self._compare(seen, asked_about - seen.unreadable)
 
     def _compare(self, seen: Observation, symbols: set[str]) -> None:
         pages = self._store.read_pages(sorted(symbols))
@@ -236,9 +238,13 @@ class PermitsService:
         account = self._watch.account
         problem = _problem(account, now_mono)
         status = f"not ready: {problem}" if problem else "ready"
+        unreadable = ",".join(sorted(account.latest.unreadable)) if account.latest else ""
+        if unreadable and not problem:
+            status += f"; degraded: cannot be read: {unreadable}"
         extra = {
             "snapshot_age_s": _age(account, now_mono),
             "positions": str(len(account.latest.positions)) if account.latest else "unknown",
+            "unreadable": unreadable,
             "holds": ",".join(sorted(self._holds)),
             "clock_offset_ms": f"{account.clock_offset_ms:.0f}",
         }

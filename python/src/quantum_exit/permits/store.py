@@ -147,7 +147,8 @@ class Store:
     # Writing
 
     def write_snapshots(self, seen: Observation, flat: Iterable[str]) -> None:
-        """All positions and the state of the whole account, in one step."""
+        """All positions and the state of the whole account, in one step. What could not be read
+        keeps its older row, and without one is named in the state: unknown, not flat."""
         rows: dict[str, Mapping[str, str]] = {}
         for symbol, position in seen.positions.items():
             fields = snapshot_fields(
@@ -163,7 +164,9 @@ class Store:
             rows[keys.snapshot(symbol)] = _flat_fields(seen, symbol)
         rows[keys.SNAPSHOT_STATE] = {
             "ts_epoch": format_epoch(seen.asked_epoch),
-            "symbols": json.dumps(sorted(seen.positions), separators=(",", ":")),
+            "symbols": json.dumps(
+                sorted({*seen.positions, *seen.unreadable}), separators=(",", ":")
+            ),
         }
 
         def put(pipe: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from quantum_exit.binance.clock import ClockUnknown, ExchangeClock
 from quantum_exit.binance.errors import ExchangeError, ExchangeRateLimited, ReadFailed
-from quantum_exit.binance.model import Position, SymbolConfig
+from quantum_exit.binance.model import Position, PositionRows, SymbolConfig
 from quantum_exit.binance.rate import RateState
 from quantum_exit.permits.bookkeeper import FiredStop
 from quantum_exit.permits.stops import StopExchange, fired_among
@@ -45,7 +45,7 @@ class Exchange(StopExchange, Protocol):
     clock: ExchangeClock
     rate: RateState
 
-    def positions(self) -> list[Position]: ...
+    def position_rows(self) -> PositionRows: ...
     def symbol_configs(self) -> dict[str, SymbolConfig]: ...
     def dual_side(self) -> bool: ...
     def sync_clock(self, samples: int = 2) -> None: ...
@@ -62,6 +62,8 @@ class Observation:
     positions: Mapping[str, Position]
     """Without those of amount 0."""
     leverage: Mapping[str, int]
+    unreadable: frozenset[str] = frozenset()
+    """Symbols whose row could not be read: nothing is known of them at this moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,16 +232,17 @@ class Watch(threading.Thread):
 
     def _read_positions(self) -> Observation:
         asked_mono, asked_epoch = self._monotonic(), self._wall()
-        rows = self._exchange.positions()
+        rows = self._exchange.position_rows()
         answered_mono = self._monotonic()
-        if any(row.position_side != "BOTH" for row in rows):
+        if any(row.position_side != "BOTH" for row in rows.positions):
             self._settings.hedge_mode = True
         return Observation(
             asked_mono=asked_mono,
             asked_epoch=asked_epoch,
             answered_mono=answered_mono,
-            positions={row.symbol: row for row in rows if row.amount != 0},
+            positions={row.symbol: row for row in rows.positions if row.amount != 0},
             leverage=self._settings.leverage,
+            unreadable=rows.unreadable,
         )
 
     def _publish(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from quantum_exit.exitctl import kill_file, resume
 from quantum_exit.exitctl.context import CommandError
 from quantum_exit.exitctl.control import Act
 
+from ..stack import LIVE
 from .shell import Operator
 
 
@@ -117,6 +119,25 @@ def test_it_names_the_leave_that_holds_again(killed: Operator) -> None:
     done = killed.run("resume", "--reason", "test", "--json")
     assert any("manual lane" in text for text in done.json["enables"])
     assert any("quantum:delegation:helper" in text for text in done.json["enables"])
+
+
+@pytest.mark.parametrize(
+    ("executor_mode", "told"),
+    [("LIVE", "goes on: LIVE"), ("SHADOW", "goes on: SHADOW (EXIT_EXECUTOR_MODE is not LIVE)")],
+)
+def test_it_names_the_mode_below_the_switch(
+    killed: Operator, executor_mode: str, told: str
+) -> None:
+    environ = {**LIVE, "EXIT_EXECUTOR_MODE": executor_mode}
+    brain = subprocess.Popen(["sleep", "60"], env=environ)
+    try:
+        killed.beat("exitbrain", mode="KILLED", status="KILLED", pid=brain.pid)
+        done = killed.run("resume", "--reason", "the drill is over")
+        assert told in done.out, done
+        assert "KILLED" not in done.out
+    finally:
+        brain.kill()
+        brain.wait()
 
 
 def test_redis_down_releases_nothing(killed: Operator) -> None:

@@ -12,11 +12,12 @@ from redis.client import Pipeline
 
 from quantum_exit import keys, kill_switch
 from quantum_exit.alerts.model import AlertType, Severity
-from quantum_exit.exitctl import kill_file
+from quantum_exit.exit_mode import ExitMode
+from quantum_exit.exitctl import kill_file, status
 from quantum_exit.exitctl.context import CommandError
 from quantum_exit.exitctl.control import Act, enqueue, trail
-from quantum_exit.proofs import observe
-from quantum_exit.proofs.observe import Beat, Place
+from quantum_exit.proofs import host, observe
+from quantum_exit.proofs.observe import Beat, Place, SeenMode
 from quantum_exit.values import Unknown
 
 SNAPSHOT_STALE_AFTER_S: Final = 10.0
@@ -89,13 +90,13 @@ def _consequences(
     client: redis.Redis, beats: Mapping[str, Beat | Unknown]
 ) -> tuple[list[str], list[str]]:
     enables = ["the executor sends orders again, of the owner and of every allowed producer"]
-    mode = observe.brain_mode(beats["exitbrain"])
-    said = mode.why if isinstance(mode, Unknown) else str(mode.state)
-    enables.append(f"the Exit Brain goes on as it is: {said}")
+    enables.append(f"the Exit Brain goes on: {_brain_after(beats['exitbrain'])}")
     if client.exists(keys.MANUAL_LANE_ENABLED):
         enables.append("the manual lane is on and executes again until it runs out")
-    delegated = sorted(client.scan_iter(match=keys.delegation("*"), count=1000))
-    enables += [f"the delegation {key} holds again" for key in delegated]
+    enables += [
+        f"the delegation {keys.delegation(leave['source'])} holds again"
+        for leave in status.delegations(client)
+    ]
     warnings = []
     for service, beat in beats.items():
         if isinstance(beat, Unknown):
@@ -108,6 +109,21 @@ def _consequences(
     holds = sorted(client.scan_iter(match=keys.reconcile_hold("*"), count=1000))
     warnings += [f"{key} holds its symbol" for key in holds]
     return enables, warnings
+
+
+def _brain_after(beat: Beat | Unknown) -> str:
+    """Its mode once no switch is on. Killed, it says nothing of the mode below: its own
+    environment does."""
+    mode = observe.brain_mode(beat)
+    if isinstance(mode, Unknown):
+        return mode.why
+    if mode.state is not SeenMode.KILLED or isinstance(beat, Unknown):
+        return str(mode.state)
+    environ = host.process_environ(beat.pid)
+    if isinstance(environ, Unknown):
+        return "LIVE or SHADOW, as it is configured; see `exitctl status`"
+    against = ExitMode.from_environ(environ).why_shadow
+    return f"SHADOW ({'; '.join(against)})" if against else "LIVE, its exits are sent again"
 
 
 def _set_off(pipe: Pipeline, path: str, act: Act, report: ResumeReport) -> None:

@@ -94,3 +94,14 @@ def test_what_gives_no_right_is_not_told_as_one(operator: Operator) -> None:
     audit = operator.run("audit")
     assert "good" in audit.out
     assert "endless" not in audit.out
+
+
+def test_a_stopped_source_is_seen_at_one_glance(operator: Operator) -> None:
+    for key in (keys.executor_done("a:b"), keys.executor_intent_used("c"), keys.ledger("X")):
+        operator.redis.set(key, "1")
+    assert "STOPPED" not in operator.run("status").out
+    operator.redis.set(keys.executor_stopped_source("intent_bridge"), "plan-1")
+    assert operator.run("status", "--json").json["stopped_sources"] == ["intent_bridge"]
+    assert "STOPPED   intent_bridge" in operator.run("top", "--once").out
+    assert operator.run("rearm", "intent_bridge").code == 0
+    assert "STOPPED" not in operator.run("status").out

@@ -40,8 +40,10 @@ GROUPS: Final = (
 )
 PROOF_LOG: Final = "/var/log/quantum/exitbrain_proof.log"
 _PROOF_LOG_TAIL: Final = 16_384
-_NAMED_KEYS: Final = "quantum:[dpr]*"
-"""Delegations, snapshots and holds in one walk, and not the done marks, which are the most."""
+_NAMED_KEYS: Final = "quantum:[depr]????????[ns:]*"
+"""Delegations, snapshots, holds and stopped sources in one walk (`quantum:delegation:`,
+`…position:snapshot:`, `…reconcile:hold:`, `…executor:stopped:`, by their tenth letter), and not the
+done marks, which are the most."""
 
 Document = dict[str, Any]
 
@@ -98,6 +100,8 @@ class Rare:
     holds: tuple[str, ...]
     delegated: tuple[str, ...]
     """Sources with a delegation."""
+    stopped: tuple[str, ...]
+    """Sources that repeated themselves and may send nothing until a person re-arms them."""
     last_proof: Document | None
 
 
@@ -109,6 +113,7 @@ def read_rare(client: redis.Redis) -> Rare:
         symbols=frozenset(_after(found, keys.snapshot(""))),
         holds=tuple(_after(found, keys.reconcile_hold(""))),
         delegated=tuple(_after(found, keys.delegation(""))),
+        stopped=tuple(_after(found, keys.executor_stopped_source(""))),
         last_proof=last_proof(PROOF_LOG),
     )
 
@@ -141,6 +146,7 @@ def collect(client: redis.Redis, environ: Mapping[str, str], rare: Rare | None =
         "manual_lane": manual_lane(client),
         "delegations": _delegations(client, rare.delegated),
         "holds": list(rare.holds),
+        "stopped_sources": list(rare.stopped),
         "last_proof": rare.last_proof,
     }
 

@@ -152,6 +152,9 @@ def unusual_lines(document: Document) -> list[str]:
         lines.append(f"DELEGATED {grant['source']} may exit {grant['symbol']} for {left}")
     if document["holds"]:
         lines.append(f"HELD      {', '.join(document['holds'])}: `exitctl reconcile SYMBOL`")
+    if document["stopped_sources"]:
+        sources = ", ".join(document["stopped_sources"])
+        lines.append(f"STOPPED   {sources}, for repeating itself: `exitctl rearm SOURCE`")
     return lines
 
 

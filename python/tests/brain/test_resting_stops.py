@@ -311,6 +311,23 @@ def test_a_refused_placement_is_asked_for_with_pauses_and_told_after_the_third(
     assert "exchange" in alert["why"]
 
 
+def test_a_stop_that_could_never_fire_is_not_asked_for_and_told_once(brain: Brain) -> None:
+    brain.policy({"default": {"stop_loss_pct": "99", "exchange_stop_margin_pct": "1"}})
+    brain.exchange.hold(BTC, "2", "100")
+    brain.exchange.hold("ETHUSDT", "-2", "100")  # above the price there is always room
+    brain.cycle(5)
+    brain.restart()
+    brain.cycle(5)
+    assert [intent.symbol for intent in _asked(brain, PLACE)] == ["ETHUSDT"]
+    (alert,) = brain.alerts("UNPROTECTED_POSITION")
+    assert alert["symbol"] == BTC
+    assert "could never fire" in alert["last_error"]
+    assert BTC in brain.heartbeat["exchange_stops_missing"]
+    brain.policy({"default": {"stop_loss_pct": "99", "exchange_stop_margin_pct": "0.5"}})
+    brain.cycle(2)
+    assert _asked(brain, PLACE)[-1].trigger_price == Decimal("0.5")
+
+
 def test_state_survives_and_nothing_is_placed_twice(brain: Brain) -> None:
     brain.exchange.hold(BTC, "1", "100")
     brain.cycle()

@@ -25,6 +25,10 @@ CLIENT_ID_PREFIX: Final = "qs-"
 MOVE_SHARE: Final = Decimal("0.5")
 """A stop moves once it would move by this share of its margin: not with every tick."""
 UNSEEN_KEPT_S: Final = 60.0
+NEVER_FIRES: Final = (
+    "its trigger would not lie above zero and could never fire: stop_loss_pct and "
+    "exchange_stop_margin_pct come to 100 % or more"
+)
 _HUNDRED: Final = Decimal(100)
 _GONE_ERRORS: Final = ("binance_error:-2011", "binance_error:-2013")
 _FIRED: Final = frozenset({"TRIGGERING", "TRIGGERED", "FINISHED"})
@@ -62,7 +66,7 @@ class StopStep:
     stops: SymbolStops
     requests: tuple[StopRequest, ...] = ()
     alarming: bool = False
-    """The third placement in a row was refused."""
+    """The third placement in a row was refused, or none is possible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,7 @@ def client_id_of(intent_id: str) -> str:
 
 
 def target_trigger(params: ExitParams, track: Track) -> Decimal:
-    """Further away than the rules' own stop, by the margin."""
+    """Further away than the rules' own stop, by the margin; for a LONG it may not be above zero."""
     rules = track.rules
     distance = rules.entry * params.exchange_stop_margin_pct / _HUNDRED
     return rules.stop - distance if rules.side is PositionSide.LONG else rules.stop + distance
@@ -116,6 +120,10 @@ def step_stops(
     kept = _keep(stops, track, params) if track is not None and rights.wanted else None
     requests: list[StopRequest] = []
     placing = track is not None and rights.wanted and rights.may_place
+    if track is not None and rights.wanted and target_trigger(params, track) <= 0:
+        # Said once an episode. Without a resting stop the symbol counts as lacking one.
+        alarming = alarming or stops.error != NEVER_FIRES
+        stops, placing = replace(stops, error=NEVER_FIRES), False
     if track is not None and placing and _must_place(stops, kept, track, params, now_epoch):
         stops, request = _place(symbol, stops, track, params, now_epoch)
         requests.append(request)

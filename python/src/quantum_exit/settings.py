@@ -17,6 +17,8 @@ from quantum_exit.binance.urls import check_base_url, default_base_url
 
 EXIT_CONFIG: Final = os.EX_CONFIG
 DEFAULT_EXIT_OWNER: Final = "exitbrain_v3_5"
+MOST_RECV_WINDOW_MS: Final = 59_999
+"""The exchange takes no longer one."""
 _PUBLIC_KEY_PREFIX: Final = "QUANTUM_PUBLIC_KEY_"
 
 
@@ -57,15 +59,48 @@ def positive_number(environ: Mapping[str, str], name: str, default: Decimal) -> 
     return value
 
 
+def number_within(
+    environ: Mapping[str, str],
+    name: str,
+    default: Decimal,
+    least: Decimal,
+    most: Decimal,
+    *,
+    whole: bool = False,
+) -> Decimal:
+    """A number in [least, most]. Anything else raises ConfigError with the range."""
+    text = environ.get(name)
+    if text is None:
+        return default
+    value = _decimal(text)
+    inside = value.is_finite() and least <= value <= most
+    if not inside or (whole and value != value.to_integral_value()):
+        kind = "a whole number" if whole else "a number"
+        raise ConfigError(
+            f"{name} must be {kind} from {least} to {most}, not {text.strip()[:20]!r}"
+        )
+    return value
+
+
+def _decimal(text: str) -> Decimal:
+    """NaN for what is no number."""
+    try:
+        return Decimal(text.strip())
+    except InvalidOperation:
+        return Decimal("NaN")
+
+
+def http_timeout_s(environ: Mapping[str, str], name: str) -> float:
+    """Of a service that reads the exchange in a loop, seconds."""
+    return float(number_within(environ, name, Decimal(3), Decimal("0.1"), Decimal(10)))
+
+
 def optional_number(environ: Mapping[str, str], name: str) -> Decimal | None:
     """A limit: unset is None, which means no limit. Empty or misspelt raises ConfigError."""
     text = environ.get(name)
     if text is None:
         return None
-    try:
-        value = Decimal(text.strip())
-    except InvalidOperation:
-        value = Decimal("NaN")
+    value = _decimal(text)
     if not value.is_finite() or value < 0:
         raise ConfigError(f"{name} must be a number of 0 or more, not {text.strip()[:20]!r}")
     return value

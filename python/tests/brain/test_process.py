@@ -39,7 +39,7 @@ def _environ(variables: Mapping[str, str]) -> dict[str, str]:
         ({"EXIT_BRAIN_CYCLE_S": "0"}, "EXIT_BRAIN_CYCLE_S"),
         (
             {"EXIT_BRAIN_CYCLE_S": "0.1", "BINANCE_BASE_URL": "https://127.0.0.1:9"},
-            "EXIT_BRAIN_CYCLE_S must be 0.5 or more",
+            "EXIT_BRAIN_CYCLE_S must be a number from 0.5 to 60, not '0.1'",
         ),
         ({"EXIT_BRAIN_EXCHANGE_STOP": "maybe"}, "EXIT_BRAIN_EXCHANGE_STOP"),
         ({"QUANTUM_LOG_FILE": "/nowhere/at/all.log"}, "QUANTUM_LOG_FILE"),

@@ -85,6 +85,15 @@ def test_a_position_unwatched_for_five_seconds_is_told_and_measured(brain: Brain
     assert brain.heartbeat["unprotected"] == ""
 
 
+def test_a_long_pause_between_two_cycles_is_no_hanging(make_brain: Callable[..., Brain]) -> None:
+    brain = make_brain(EXIT_BRAIN_CYCLE_S="60")
+    brain.cycle()
+    brain.clock.advance(60)
+    assert brain.heartbeat["ready"] == "true"
+    brain.clock.advance(21)
+    assert "has hung" in brain.heartbeat["status"]
+
+
 def test_the_time_without_a_brain_counts_too(brain: Brain) -> None:
     brain.exchange.hold(BTC, "1", "100")
     brain.cycle()

@@ -11,13 +11,15 @@ from quantum_exit.apply.rules import Rules
 from quantum_exit.settings import (
     ConfigError,
     exit_owner,
-    positive_number,
+    number_within,
     public_keys,
     redis_url,
 )
 from quantum_exit.signing import BadKeyError, Verifier, env_suffix
 
 _LIFETIME_S: Final = Decimal(60)
+_SHORTEST_LIFETIME_S: Final = Decimal("0.1")
+_LONGEST_LIFETIME_S: Final = Decimal(3_600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,5 +41,6 @@ def from_environ(environ: Mapping[str, str]) -> ApplyConfig:
         verifier = Verifier(public_keys(environ))
     except BadKeyError as error:
         raise ConfigError(str(error)) from None
-    lifetime = positive_number(environ, "APPLY_LAYER_INTENT_LIFETIME_S", _LIFETIME_S)
+    name = "APPLY_LAYER_INTENT_LIFETIME_S"
+    lifetime = number_within(environ, name, _LIFETIME_S, _SHORTEST_LIFETIME_S, _LONGEST_LIFETIME_S)
     return ApplyConfig(redis_url(environ), Rules(exit_owner(environ), verifier, float(lifetime)))

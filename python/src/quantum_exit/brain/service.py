@@ -40,7 +40,8 @@ GONE_AFTER_S: Final = 5.0
 """A brain that took over and has not beaten for this long, or not as one that is ready, is
 taken over from."""
 HANGS_AFTER_S: Final = 20.0
-"""A cycle that takes longer than all its timeouts together hangs: the watchdog may bite."""
+"""A cycle that takes longer than all its timeouts together hangs: the watchdog may bite.
+Beside the pause between two cycles."""
 
 
 @dataclass
@@ -234,7 +235,7 @@ class BrainService:
     def beat(self) -> None:
         ready, status, cycle, extra = self._board.read()
         behind_s = self._monotonic() - self._board.finished_mono
-        if behind_s > HANGS_AFTER_S:
+        if behind_s > HANGS_AFTER_S + self._settings.cycle_s:
             ready, status = False, f"not ready: cycle {cycle} has hung for {behind_s:.0f} s"
         else:
             self._notifier.watchdog()

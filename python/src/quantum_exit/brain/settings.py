@@ -8,17 +8,20 @@ from decimal import Decimal
 
 from quantum_exit.exit_mode import ExitMode, TradingState
 from quantum_exit.settings import (
+    MOST_RECV_WINDOW_MS,
     ConfigError,
     ExchangeSettings,
     exit_owner,
     flag,
-    positive_number,
+    http_timeout_s,
+    number_within,
     redis_url,
 )
 from quantum_exit.signing import BadKeyError, Signer
 
-_LONGEST_CYCLE_S = 60
+_LONGEST_CYCLE_S = Decimal(60)
 _SHORTEST_CYCLE_S = Decimal("0.5")
+_SHORTEST_SANDBOX_CYCLE_S = Decimal("0.05")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +54,8 @@ def from_environ(environ: Mapping[str, str]) -> BrainSettings:
         exchange_stop=flag(environ, "EXIT_BRAIN_EXCHANGE_STOP", default=True),
         kill_file=environ.get("QUANTUM_KILL_FILE", "").strip(),
         log_file=environ.get("QUANTUM_LOG_FILE", "").strip(),
-        recv_window_ms=int(positive_number(environ, "QUANTUM_RECV_WINDOW_MS", Decimal(1000))),
-        http_timeout_s=float(positive_number(environ, "EXIT_BRAIN_HTTP_TIMEOUT_S", Decimal(3))),
+        recv_window_ms=_recv_window_ms(environ),
+        http_timeout_s=http_timeout_s(environ, "EXIT_BRAIN_HTTP_TIMEOUT_S"),
     )
 
 
@@ -71,13 +74,19 @@ def _signer(environ: Mapping[str, str], mode: ExitMode) -> Signer | None:
         raise ConfigError(f"QUANTUM_SIGNING_KEY: {error}") from None
 
 
+def _recv_window_ms(environ: Mapping[str, str]) -> int:
+    default, most = Decimal(1_000), Decimal(MOST_RECV_WINDOW_MS)
+    name = "QUANTUM_RECV_WINDOW_MS"
+    return int(number_within(environ, name, default, Decimal(1), most, whole=True))
+
+
 def _cycle_s(environ: Mapping[str, str], base_url: str) -> float:
-    cycle_s = positive_number(environ, "EXIT_BRAIN_CYCLE_S", Decimal(1))
-    if cycle_s > _LONGEST_CYCLE_S:
-        raise ConfigError(f"EXIT_BRAIN_CYCLE_S must be {_LONGEST_CYCLE_S} or less")
-    if cycle_s < _SHORTEST_CYCLE_S and base_url.startswith("https"):
-        raise ConfigError(
-            f"EXIT_BRAIN_CYCLE_S must be {_SHORTEST_CYCLE_S} or more: a cycle weighs 15 of the "
-            "2400 a minute that the exchange allows this address"
+    is_real = base_url.startswith("https")
+    least = _SHORTEST_CYCLE_S if is_real else _SHORTEST_SANDBOX_CYCLE_S
+    try:
+        return float(
+            number_within(environ, "EXIT_BRAIN_CYCLE_S", Decimal(1), least, _LONGEST_CYCLE_S)
         )
-    return float(cycle_s)
+    except ConfigError as error:
+        why = "a cycle weighs 15 of the 2400 a minute that the exchange allows this address"
+        raise ConfigError(f"{error}: {why}" if is_real else str(error)) from None

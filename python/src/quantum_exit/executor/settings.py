@@ -16,6 +16,7 @@ from quantum_exit.exit_mode import env_kill_active
 from quantum_exit.gates.model import Limits
 from quantum_exit.gates.model import Settings as GateSettings
 from quantum_exit.settings import (
+    MOST_RECV_WINDOW_MS,
     ConfigError,
     ExchangeSettings,
     comma_list,
@@ -29,7 +30,6 @@ from quantum_exit.signing import BadKeyError, Verifier
 
 _PREFIX: Final = "INTENT_EXECUTOR"
 _DEFAULT_SOURCES: Final = "intent_bridge,apply_layer,exitbrain_v3_5"
-_MOST_RECV_WINDOW_MS: Final = 59_999  # the exchange takes no longer one
 _MOST_THREADS: Final = 64
 _LIMIT_NAMES: Final = ("MAX_ORDER_VALUE", "PRICE_COLLAR_PCT", "MAX_ORDERS_PER_MIN", "MAX_REPEATS")
 
@@ -68,7 +68,7 @@ def from_environ(environ: Mapping[str, str]) -> ExecutorSettings:
         kill_file=environ.get("QUANTUM_KILL_FILE", "").strip(),
         env_kill_active=env_kill_active(environ),
         lock_file=_lock_file(environ, url),
-        recv_window_ms=_whole(environ, "QUANTUM_RECV_WINDOW_MS", 1000, most=_MOST_RECV_WINDOW_MS),
+        recv_window_ms=_whole(environ, "QUANTUM_RECV_WINDOW_MS", 1000, most=MOST_RECV_WINDOW_MS),
         permit_wait_s=float(_number(environ, f"{_PREFIX}_PERMIT_WAIT_S", 8)),
         order_threads=_whole(environ, f"{_PREFIX}_ORDER_THREADS", 8, most=_MOST_THREADS),
         http_timeout_s=float(_number(environ, f"{_PREFIX}_HTTP_TIMEOUT_S", 5)),

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
-from typing import Final
 
 from quantum_exit import keys
 from quantum_exit.settings import (
     ConfigError,
     ExchangeSettings,
     exit_owner,
-    positive_number,
+    http_timeout_s,
     public_keys,
     redis_url,
 )
 from quantum_exit.signing import BadKeyError, Verifier
-
-_HTTP_TIMEOUT_S: Final = Decimal(3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,5 +40,5 @@ def from_environ(environ: Mapping[str, str]) -> PermitsConfig:
         verifier=verifier,
         manual_stream=environ.get("INTENT_EXECUTOR_MANUAL_STREAM", "").strip()
         or keys.APPLY_PLAN_MANUAL,
-        http_timeout_s=float(positive_number(environ, "P33_HTTP_TIMEOUT_S", _HTTP_TIMEOUT_S)),
+        http_timeout_s=http_timeout_s(environ, "P33_HTTP_TIMEOUT_S"),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 
@@ -9,6 +10,9 @@ import pytest
 from conftest import AsUser
 from stage import SERVICES, TIMERS, is_fit, main_pid, until
 from testinfra.host import Host
+
+TELLS_OF_EACH_END = 254
+"""The first systemd whose OnFailure= runs also for a service that is started again."""
 
 
 @pytest.mark.parametrize("unit", SERVICES)
@@ -65,6 +69,32 @@ def test_is_back_after_kill_9(host: Host, as_user: AsUser, unit: str) -> None:
 
     until(f"{unit} is ready again", back)
     assert main_pid(host, unit) != before
+    until("the host is fit again", lambda: is_fit(host))
+
+
+def test_who_was_started_again_is_told_of(host: Host, as_user: AsUser) -> None:
+    """By systemd at once, and where that keeps it to itself by the next look of the watch."""
+    unit, own = "quantum-apply-layer.service", "quantum-apply-layer"
+    by_systemd = int(host.check_output("systemctl --version").split()[1]) >= TELLS_OF_EACH_END
+    host.check_output("systemctl start quantum-exit-owner-watch.service")
+    newest = as_user("proof").xrevrange("quantum:stream:alerts", count=1)
+    since = f"({newest[0][0]}" if newest else "-"
+
+    def told() -> list[bool]:
+        """Of each alert about it, whether it is the watch's."""
+        entries = as_user("proof").xrange("quantum:stream:alerts", min=since)
+        details = [json.loads(fields["details"]) for _, fields in entries]
+        return ["restarts" in one for one in details if one.get("unit") == unit]
+
+    for _ in range(2):
+        before = main_pid(host, own)
+        host.check_output(f"kill -9 {before}")
+        until("it is started again", lambda pid=before: main_pid(host, own) not in (0, pid))
+    if by_systemd:
+        until("both ends are told", lambda: told() == [False, False])
+    for _ in range(2):
+        host.check_output("systemctl start quantum-exit-owner-watch.service")
+    assert told() == ([False, False] if by_systemd else [True])
     until("the host is fit again", lambda: is_fit(host))
 
 

@@ -1,8 +1,8 @@
 """`python -m quantum_exit.alerts.watch`: one look, by a timer, at what should not be there.
 
-Denied exits since the last look, layers that do not run, a policy that ran out, timers that
-do not fire. The cursor moves only after the alerts are told, so none is missed, whenever this
-process dies.
+Denied exits since the last look, layers that do not run, services that were started again, a
+policy that ran out, timers that do not fire. The cursor moves only after the alerts are told, so
+none is missed, whenever this process dies.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import redis
 
 from quantum_exit import keys
 from quantum_exit.alerts.denials import Denials, collect, drill_alert_id
 from quantum_exit.alerts.model import AlertType, Severity, alert_fields
+from quantum_exit.alerts.restarts import TELLING_S, UNITS, Restarts, restarts
 from quantum_exit.alerts.results import Results, newest
 from quantum_exit.bus.connection import connect
 from quantum_exit.bus.trimming import trim
@@ -29,8 +30,8 @@ from quantum_exit.values import Unknown, format_epoch
 
 STATE: Final = "quantum:watch:state"
 """Hash: `cursor` (id of the last result looked at), `entries_added`, `ts_epoch`, `runs`,
-`deny_total`, `drill_total`, `next_id` (of the alert about what comes after the cursor), and for
-each standing trouble `told:<name>`, when it was last told."""
+`deny_total`, `drill_total`, `next_id` (of the alert about what comes after the cursor), for
+each standing trouble `told:<name>`, when it was last told, and `started:<unit>` (`restarts`)."""
 TELL_AGAIN_S: Final = 3600.0
 """A trouble that stands is told once an hour."""
 TIMERS: Final[Mapping[str, float]] = {
@@ -68,6 +69,7 @@ class Look:
     """How many entries of the results' stream's life are accounted for."""
     window_s: float | None
     troubles: list[Trouble] = field(default_factory=list)
+    restarts: Restarts = field(default_factory=Restarts)
 
 
 def look(bus: redis.Redis, state: Mapping[str, str], now_epoch: float) -> Look:
@@ -93,7 +95,8 @@ def look(bus: redis.Redis, state: Mapping[str, str], now_epoch: float) -> Look:
         troubles.append(Trouble("results_lost", kind, severity, {"what": lost}))
     before = state.get("ts_epoch")
     window_s = now_epoch - float(before) if before else None
-    return Look(denials, results.cursor, max(added, accounted), window_s, troubles)
+    again = _restarts(bus, state, float(before) if before else now_epoch)
+    return Look(denials, results.cursor, max(added, accounted), window_s, troubles, again)
 
 
 def _order(entry_id: str) -> tuple[int, int]:
@@ -152,6 +155,20 @@ def _timers() -> list[Trouble]:
     return troubles
 
 
+def _restarts(bus: redis.Redis, state: Mapping[str, str], since_epoch: float) -> Restarts:
+    units = host.read_units(UNITS) if host.has_systemd() else None
+    if not isinstance(units, dict):
+        return Restarts()  # where it does not answer, that is told of the timers
+    after = f"{int((since_epoch - TELLING_S) * 1000)}"
+    told = set()
+    for _, fields in cast("list[Any]", bus.xrange(keys.ALERTS, min=after)):
+        details = observe.load_json(fields.get("details"))
+        # Our own were about what came before them.
+        if fields.get("alert_type") == AlertType.SERVICE_FAILED and isinstance(details, dict):
+            told |= {str(details.get("unit"))} if "restarts" not in details else set()
+    return restarts(state, units.values(), told)
+
+
 def silent_timer(state: host.UnitState, patience_s: float) -> str:
     """Why a timer counts as silent; empty when it fires as it should."""
     if not state.installed:
@@ -189,6 +206,7 @@ def record(
     seen = {"cursor": found.cursor, "entries_added": str(found.entries_added)}
     if found.denials.count:
         seen["next_id"] = os.urandom(16).hex()
+    seen |= found.restarts.seen
     pipe.hset(STATE, mapping={**seen, "ts_epoch": format_epoch(now_epoch), **told})
     pipe.hincrby(STATE, "runs", 1)
     pipe.hincrby(STATE, "deny_total", found.denials.count)
@@ -216,6 +234,16 @@ def _alerts(
         alerts.append((kind, "", fields))
     if denials.told_drills:
         alerts.append((AlertType.EXIT_OWNER_VIOLATION, "", _drill_alert(denials, now_epoch)))
+    for unit, times in found.restarts.times.items():
+        details = {
+            "unit": unit,
+            "why": "it ended by itself, and systemd started it again",
+            "restarts": times,
+            "mend": f"systemctl status {unit}; journalctl -u {unit} -n 50",
+        }
+        kind = AlertType.SERVICE_FAILED
+        fields = alert_fields(kind, Severity.CRITICAL, details, now_epoch)
+        alerts.append((kind, "", fields))
     for trouble in found.troubles:
         before = state.get(_TOLD + trouble.name)
         if before is None or now_epoch - float(before) >= TELL_AGAIN_S:

@@ -29,6 +29,7 @@ _PROPERTIES: Final = (
     "SubState",
     "MainPID",
     "NRestarts",
+    "InvocationID",
     "ActiveEnterTimestampMonotonic",
     "LastTriggerUSecMonotonic",
     "Result",
@@ -62,6 +63,9 @@ class UnitState:
     sub: str
     main_pid: int
     restarts: int
+    """By systemd itself, since the last start that somebody asked for."""
+    invocation: str
+    """Of its last start."""
     active_for_s: float | None
     """None while it is not active."""
     triggered_ago_s: float | None
@@ -114,6 +118,7 @@ def _unit(name: str, said: Mapping[str, str], now_mono: float) -> UnitState:
         sub=said.get("SubState", ""),
         main_pid=_whole(said.get("MainPID")),
         restarts=_whole(said.get("NRestarts")),
+        invocation=said.get("InvocationID", ""),
         active_for_s=now_mono - since_us / 1e6 if active == "active" and since_us else None,
         triggered_ago_s=now_mono - triggered_s if triggered_s else None,
         result=said.get("Result", ""),

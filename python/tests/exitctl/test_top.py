@@ -47,6 +47,20 @@ def hold(operator: Operator, symbol: str, amount: str, entry: str, mark: str) ->
     operator.redis.hset(TRACKS, symbol, dump_track(track))
 
 
+@pytest.mark.parametrize("mode", ["SHADOW", "KILLED", "LIVE"])
+def test_positions_whose_exits_are_not_sent_are_told_as_unguarded(
+    operator: Operator, mode: str
+) -> None:
+    for service in SERVICES:
+        operator.beat(service, mode=mode)
+    for command in (("status",), ("top", "--once")):
+        assert "UNGUARDED" not in operator.run(*command).out
+    hold(operator, "BTCUSDT", "0.5", "60000", "60300")
+    for command in (("status",), ("top", "--once")):
+        told = f"UNGUARDED 1 position(s): no exit is sent in {mode}" in operator.run(*command).out
+        assert told == (mode != "LIVE")
+
+
 def denied(operator: Operator, number: int, error: str = "NOT_EXIT_OWNER:source=bot") -> None:
     result = {
         "plan_id": f"plan-{number}",

@@ -62,7 +62,10 @@ def build_parser() -> argparse.ArgumentParser:
     proof = add("proof", _proof, "check the running state and give a verdict")
     proof.add_argument("name", choices=("exitbrain", "executor", "apply", "watch", "host", "all"))
     proof.add_argument(
-        "--expect", choices=("live", "shadow", "killed"), default="live", help="what should be"
+        "--expect",
+        choices=("live", "shadow", "killed"),
+        default="live",
+        help="what should be (live)",
     )
     proof.add_argument(
         "--nagios", action="store_true", help="one line with performance data, for monitoring"

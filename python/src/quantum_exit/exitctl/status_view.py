@@ -144,6 +144,10 @@ def pending_text(groups: list[Document]) -> str:
 def unusual_lines(document: Document) -> list[str]:
     """What lets more or less through than usual; no line where everything is as usual."""
     lines = []
+    state, held = document["mode"]["state"], len(document["positions"]["rows"])
+    if state in {"SHADOW", "KILLED"} and held:
+        rest = "only stops on the exchange guard them"
+        lines.append(f"UNGUARDED {held} position(s): no exit is sent in {state}, {rest}")
     lane = document["manual_lane"]
     if lane["on"]:
         lines.append(f"MANUAL    lane ON for {format_age(lane['ttl_s'])}")

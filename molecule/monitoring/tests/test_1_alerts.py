@@ -77,6 +77,15 @@ def test_the_canary_arrives_and_the_dead_mans_switch_is_told(stage: Stage) -> No
     assert timer == "ActiveState=active"
 
 
+def test_a_canary_that_the_host_was_off_for_is_made_up_for(stage: Stage) -> None:
+    canaries, timer = len(stage.alerts("CANARY")), "quantum-alerts-canary.timer"
+    stage.run(
+        f"systemctl stop {timer}; touch -d '2 days ago' /var/lib/systemd/timers/stamp-{timer};"
+        f" systemctl start {timer}"
+    )
+    until("it comes late", lambda: len(stage.alerts("CANARY")) == canaries + 1)
+
+
 def test_a_standing_trouble_is_told_once_a_window(stage: Stage) -> None:
     """The same unit again and again, within the window of twenty seconds."""
     name = "quantum-failed@molecule.service.service"

@@ -25,6 +25,14 @@ _RELEASE: Final = ("SET", keys.KILL_SWITCH, "x")
 _PERMIT: Final = ("SET", keys.permit("x"), "x")
 _DRILL: Final = ("SET", keys.drill("x"), "x")
 _DELEGATE: Final = ("SET", keys.delegation("x"), "x")
+_POSITION: Final = ("HSET", keys.snapshot("x"), "f", "x")
+_POSITIONS: Final = ("HSET", keys.SNAPSHOT_STATE, "f", "x")
+_LEDGER: Final = ("HSET", keys.ledger("x"), "f", "x")
+_FORGET: Final = ("DEL", keys.executor_intent_used("x"))
+_POLICY: Final = ("HSET", keys.POLICY_CURRENT, "f", "x")
+_LANE: Final = ("SET", keys.MANUAL_LANE_ENABLED, "x")
+_TAKE: Final = ("XACK", keys.ALERTS, keys.GROUP_ALERTS, "1-1")
+_SILENCE: Final = ("XDEL", keys.ALERTS, "1-1")
 _EMPTY: Final = ("FLUSHALL",)
 _OPERATOR: Final = "operator"
 
@@ -35,6 +43,14 @@ WHO_MAY: Final[tuple[tuple[tuple[str, ...], frozenset[str]], ...]] = (
     (_PERMIT, frozenset({"position_state"})),
     (_DELEGATE, frozenset({_OPERATOR})),
     (_DRILL, frozenset({_OPERATOR})),
+    (_POSITION, frozenset({"position_state"})),
+    (_POSITIONS, frozenset({"position_state"})),
+    (_LEDGER, frozenset({"intent_executor"})),
+    (_FORGET, frozenset({"intent_executor"})),
+    (_POLICY, frozenset({"policy_refresh"})),
+    (_LANE, frozenset({_OPERATOR})),
+    (_TAKE, frozenset({"alerts"})),
+    (_SILENCE, frozenset()),
     (_EMPTY, frozenset()),
 )
 """What the safety of the whole rests on, and the only users that may do it. Plans are not among

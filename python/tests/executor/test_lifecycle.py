@@ -73,12 +73,14 @@ def test_everything_flushed(empty_world: World) -> None:
     assert len(world.our_fills()) == 1
 
 
-def test_a_plan_replayed_into_a_redis_that_forgot_it(empty_world: World) -> None:
-    """Restored from a backup: the exchange's own books say that it was executed."""
+@pytest.mark.parametrize("ahead_s", [0, 4.5])
+def test_a_plan_replayed_into_a_redis_that_forgot_it(empty_world: World, ahead_s: float) -> None:
+    """Restored from a backup: the exchange's own books say that it was executed. Also of a
+    producer whose clock is ahead: its plan looks younger than what was forgotten."""
     world = empty_world
     world.hold("BTCUSDT", "1")
     executor = world.start()
-    plan = world.signed(qty="0.1")
+    plan = world.signed(qty="0.1", timestamp=f"{time.time() + ahead_s:.6f}")
     first = world.result(world.send(plan))
     world.redis.flushall()
     executor.wait_ready()

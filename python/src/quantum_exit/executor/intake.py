@@ -26,6 +26,7 @@ from quantum_exit.executor.work import Work, slim
 from quantum_exit.gates.authority import examine
 from quantum_exit.gates.chain import judge
 from quantum_exit.gates.model import Claim, Denial, Lane, Observed, Order, Outcome
+from quantum_exit.gates.steps import CLOCK_SKEW_S
 from quantum_exit.messages import Malformed, decode_fields, parse_plan
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,8 @@ BLOCK_S: Final = 0.25
 """How long one read waits: a stop in order takes no longer than this."""
 CONSUMER: Final = "intent_executor"
 """One stable name: leadership is exclusive, so what is pending under it is ours."""
+_SAME_MOMENT_S: Final = 0.05
+"""Redis's idea of now may be a little behind the clock by which a plan was just dated."""
 
 RawEntry = tuple[bytes, dict[bytes, bytes] | None]
 
@@ -161,10 +164,18 @@ class Intake:
                 result = of_refused(verdict, claim)
                 batch.endings.append(Ending(entry, claim.identity, result))
             else:
-                doubtful = float(claim.plan.timestamp) < self._trusted_since
+                doubtful = self._may_be_forgotten(float(claim.plan.timestamp), entry)
                 work = Work(slim(claim), entry, verdict, seen, looked_at, look_first=doubtful)
                 work.permit = self._observer.permit(claim)
                 batch.waiting.append(work)
+
+    def _may_be_forgotten(self, dated: float, entry: Entry) -> bool:
+        """Whether this plan may have been sent before Redis lost what it knew. Its producer's
+        clock may be ahead, by as much as the age gate lets pass: then its date proves nothing."""
+        added = int(entry.entry_id.partition("-")[0]) / 1000
+        proves_nothing = dated > added + _SAME_MOMENT_S
+        since = self._trusted_since
+        return min(dated, added) < since or (proves_nothing and dated < since + CLOCK_SKEW_S)
 
     def _verdict(self, claim: Claim) -> tuple[Observed | None, Order | Denial]:
         """A gate that fails on a plan denies that plan: it must not stop the ones behind it."""

@@ -9,23 +9,29 @@ from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from paper_exchange.testing import PaperExchange
 from quantum_exit import keys
 from quantum_exit.bus.connection import RedisClient, connect
 from quantum_exit.bus.line import Line
-from quantum_exit.executor import endings
+from quantum_exit.executor import approver, endings
 from quantum_exit.executor.grant import OpenGrant, client_order_id
 from quantum_exit.executor.result import Fill
 from quantum_exit.executor.store import Ending, Entry, LedgerAfter, Store
-from quantum_exit.gates.model import Outcome
+from quantum_exit.gates.chain import judge
+from quantum_exit.gates.model import Claim, Outcome
 from quantum_exit.messages import OrderType
 from quantum_exit.values import OrderSide
 
 from .harness import BRIDGE, Executor, World, wait_for
+from .in_process import Exchange, Sessions
 
 QTY = "0.01"
+EXECUTED = ("EXECUTED", "")
 
 
 def queue_of_exits(world: World, count: int) -> list[str]:
@@ -124,6 +130,32 @@ def test_a_cancellation_behind_an_exit_is_of_a_stop_of_its_symbol(world: World) 
     assert world.result(cancel["plan_id"])["error"] == "invalid_field:symbol"
     (resting,) = world.exchange.state()["open_algos"]
     assert resting["clientAlgoId"] == client_id
+
+
+def test_a_gate_that_fails_on_the_next_one_costs_the_others_nothing(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It passed them all when it was read, and finds another world by now."""
+    exchange = Exchange(redis_url, lambda: "at once")
+    world = World(redis_url, cast(PaperExchange, exchange), tmp_path)
+    world.be_well()
+    sessions = Sessions(world, exchange)
+    sessions.tend()
+    plans = [world.signed(qty="1") for _ in range(3)]
+
+    def judge_or_fail(claim: Claim, *others: Any) -> object:
+        if claim.plan.plan_id == plans[1]["plan_id"]:
+            raise ArithmeticError
+        return judge(claim, *others)
+
+    monkeypatch.setattr(approver, "judge", judge_or_fail)
+    try:
+        world.assert_settled(world.send_together(plans))
+    finally:
+        sessions.close()  # and none has failed
+        world.close()
+    ends = [(result["decision"], result["error"]) for result in world.results()]
+    assert ends == [EXECUTED, ("ERROR", "internal_error:ArithmeticError"), EXECUTED]
 
 
 # The one write, without an executor

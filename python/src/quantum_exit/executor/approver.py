@@ -5,6 +5,7 @@ What a plan waited for, it waited for in a world that may have changed since.
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, replace
 from typing import Final
@@ -39,6 +40,8 @@ from quantum_exit.gates.position import sendable, trigger_on_tick
 from quantum_exit.kill_switch import read_file
 from quantum_exit.messages import OrderType
 from quantum_exit.policy.reader import ValidPolicy
+
+log = logging.getLogger(__name__)
 
 KILLED: Final = Denial(Outcome.SHADOW, KILL_SWITCH_ACTIVE)
 SEEN_JUST_NOW_S: Final = 0.05
@@ -115,7 +118,15 @@ class Approver:
         return self.observer.observed(work.claim)
 
     def _final_order(self, work: Work, seen: Observed) -> Order | Denial:
-        """The gates once more: the world may have changed while the plan waited."""
+        """The gates once more: the world may have changed while the plan waited. One that fails
+        denies the plan: the order before it and other symbols do not pay for it."""
+        try:
+            return self._judge(work, seen)
+        except Exception as error:
+            log.exception("a gate failed on plan %s", work.claim.plan.plan_id)
+            return Denial(Outcome.ERROR, f"internal_error:{type(error).__name__}")
+
+    def _judge(self, work: Work, seen: Observed) -> Order | Denial:
         if work.grant is not None:  # its own first attempt is no repetition
             seen = replace(
                 seen,

@@ -49,6 +49,26 @@ def test_redis_killed_while_an_order_is_on_its_way(
     world.assert_settled([plan_id])
 
 
+def test_redis_out_of_memory(empty_world: World) -> None:
+    """Nothing is sent, and what a plan lives on is still there when memory is."""
+    world = empty_world
+    world.hold("BTCUSDT", "1")
+    executor = world.start()
+    executor.signal(signal.SIGSTOP)
+    plan_ids = [world.send(world.signed(qty="0.1")), world.send(world.by_intent(qty="0.1"))]
+    world.redis.config_set("maxmemory", "1")
+    try:
+        executor.signal(signal.SIGCONT)
+        wait_for(lambda: "OutOfMemory" in executor.log(), "it has met the limit")
+        assert world.orders() == []
+    finally:
+        world.redis.config_set("maxmemory", "0")
+    world.observe()
+    world.assert_settled(plan_ids)
+    assert [result["decision"] for result in world.results()] == ["EXECUTED"] * 2
+    assert len(world.our_fills()) == 2
+
+
 def test_started_before_redis(durable_world: World, durable_redis: RedisServer) -> None:
     durable_redis.kill()
     executor = durable_world.start(wait=False)

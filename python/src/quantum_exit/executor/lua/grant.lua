@@ -54,7 +54,11 @@ if redis.call('EXISTS', KEYS[3]) == 1 or redis.call('HEXISTS', KEYS[6], ARGV[1])
   return {'duplicate'}
 end
 if ARGV[5] == 'intent' and redis.call('EXISTS', KEYS[5]) == 1 then return {'intent_used'} end
-if redis.call('DEL', KEYS[4]) == 0 then return {'permit_gone'} end
+if redis.call('EXISTS', KEYS[4]) == 0 then return {'permit_gone'} end
+-- What takes memory comes first: where none is left Redis refuses a script's first write alone,
+-- and a permit would be used up for nothing, or an order sent whose end cannot be written.
 if ARGV[5] == 'intent' then redis.call('SET', KEYS[5], ARGV[1], 'EX', ARGV[6]) end
-if redis.call('EXISTS', KEYS[8]) == 1 then return {'drill'} end
-return granted()
+local drill = redis.call('EXISTS', KEYS[8]) == 1
+local answer = drill and {'drill'} or granted()
+redis.call('DEL', KEYS[4])
+return answer

@@ -358,6 +358,43 @@ def test_a_position_that_turned_round_unseen_starts_anew(brain: Brain) -> None:
     assert [intent.side for intent in brain.intents] == [PositionSide.SHORT]
 
 
+def test_a_position_opened_anew_as_it_was_is_another_one(brain: Brain) -> None:
+    """Closed and opened between two looks, as large and at the same price: its time has only
+    begun, and no close that was under way for the one before it goes on."""
+    brain.policy({"default": {"stop_loss_pct": 2, "max_hold_s": 60}})
+    brain.exchange.hold(BTC, "1", "100")
+    brain.cycle(every_s=61)
+    (intent,) = brain.intents
+    assert intent.reason.startswith("TIME_LIMIT")
+    brain.answer(intent, filled="1")
+    brain.exchange.hold(BTC, "0", "0")
+    brain.result("open-2", BTC, "BUY", "1")
+    brain.exchange.hold(BTC, "1", "100")
+    brain.cycle(30)
+    assert len(brain.intents) == 1
+    assert brain.alerts("UNAUTHORIZED_POSITION_CHANGE") == []
+
+
+def test_a_level_that_filled_twice_counts_once(brain: Brain) -> None:
+    levels = [{"pct": 3, "fraction": "0.3"}, {"pct": 6, "fraction": "0.4"}]
+    brain.policy({"default": {"stop_loss_pct": 2, "take_profits": levels}})
+    brain.exchange.hold(BTC, "10", "100", mark="103")
+    brain.cycle()
+    brain.cycle(every_s=63)
+    brain.cycle(2)
+    first, second = brain.intents
+    brain.answer(first, filled="3")
+    brain.exchange.hold(BTC, "7", "100", mark="103")
+    brain.cycle()
+    brain.answer(second, filled="3")
+    brain.exchange.hold(BTC, "4", "100", mark="103")
+    brain.cycle()
+    brain.exchange.hold(BTC, "5", "100", mark="106")
+    brain.cycle(3)
+    assert brain.intents[-1].action is IntentAction.PARTIAL_CLOSE  # not the last of the levels
+    assert brain.intents[-1].quantity == 4
+
+
 def test_a_position_that_grows_keeps_its_stop(brain: Brain) -> None:
     brain.exchange.hold(BTC, "1", "100")
     brain.cycle()

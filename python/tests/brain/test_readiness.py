@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 
 from quantum_exit import keys
+from quantum_exit.binance.clock import ExchangeClock
 from quantum_exit.binance.errors import ExchangeError, ExchangeUnreachable
 
 from .harness import Brain
@@ -50,6 +51,22 @@ def test_a_clock_off_by_more_than_the_window_is_told_with_its_size(brain: Brain)
     brain.exchange.ahead_ms = 0
     brain.cycle()
     assert len(brain.intents) == 1
+
+
+def test_a_clock_that_cannot_be_read_again_stops_nothing_while_the_last_reading_holds(
+    brain: Brain,
+) -> None:
+    brain.exchange.hold(BTC, "1", "100")
+    brain.cycle()
+    brain.exchange.failing["sync_clock 2"] = ExchangeUnreachable("refused")
+    brain.cycle(20)
+    assert brain.heartbeat["ready"] == "true"
+    brain.price(BTC, "95")
+    brain.cycle()
+    assert len(brain.intents) == 1
+    brain.exchange.clock = ExchangeClock(fresh_for_s=0)  # nothing is known of it any more
+    brain.cycle()
+    assert "refused" in brain.heartbeat["status"]
 
 
 def test_hedge_mode_is_not_ready(brain: Brain) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_DOWN, ROUND_UP, Decimal
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
 from quantum_exit.binance.model import Position
@@ -48,8 +49,9 @@ class View:
     mode_of: Callable[[str], Mode]
     atrs: Mapping[str, Decimal]
     owner: str
-    went_flat: frozenset[str] = frozenset()
-    """Symbols that by their fills were flat at some moment since the last cycle."""
+    went_flat: Mapping[str, Decimal] = field(default_factory=lambda: MappingProxyType({}))
+    """Symbols that by their fills were flat at some moment since the last cycle, with what they
+    hold by now."""
     granted: frozenset[str] | None = frozenset()
     """Symbols in which an order may be on its way; None where that is unknown."""
 
@@ -138,7 +140,9 @@ def _follow(track: Track | None, position: Position, view: View) -> Track:
     if track is None:
         return _adopt(position, view)
     entry_moves = _differs(position.entry_price, track.rules.entry)
-    if position.amount == track.amount and not entry_moves:
+    # Flat by its fills and shown as before: the exchange lags, or it was opened anew as it was.
+    opened_anew = view.went_flat.get(position.symbol) == position.amount
+    if position.amount == track.amount and not entry_moves and not opened_anew:
         return track
     if _is_another_episode(track, position, view, entry_moves=entry_moves):
         return _adopt(position, view)
@@ -193,7 +197,7 @@ def _ask(
     track: Track, decision: Decision, price: Decimal, view: View
 ) -> tuple[Track, Iterable[Wish]]:
     mode = view.mode_of(track.symbol)
-    if left_of(track, decision) <= 0:  # its share became smaller than what was filled
+    if left_of(track, decision) < _WIRE_PLACES:  # its share became smaller than what was filled
         return replace(track, rules=level_done(track.rules, decision)), ()
     if mode is Mode.LIVE:
         if not may_ask(track, decision, view.now_epoch, view.granted):

@@ -127,7 +127,7 @@ def _kept(before: BrainState, sight: Sight, view: View) -> dict[str, Track]:
     """The tracks of positions that are missing from this one answer without a reason, or that
     cannot be read in it: with them would go what trails, what was taken, and the stops on the
     exchange."""
-    held = still_held(before.books, sight) | (sight.unreadable - view.went_flat)
+    held = still_held(before.books, sight) | (sight.unreadable - view.went_flat.keys())
     return {
         symbol: answered(
             track, tuple(r for r in view.results if r.symbol == symbol), sight.now_epoch

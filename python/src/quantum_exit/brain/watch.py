@@ -121,8 +121,11 @@ def still_held(books: Mapping[str, Book], sight: Sight) -> frozenset[str]:
     )
 
 
-def went_flat(books: Mapping[str, Book], fills: Iterable[tuple[str, Decimal]]) -> frozenset[str]:
-    """Symbols whose position was zero, or on the other side, after one of these fills.
+def went_flat(
+    books: Mapping[str, Book], fills: Iterable[tuple[str, Decimal]]
+) -> dict[str, Decimal]:
+    """Symbols whose position was zero, or on the other side, after one of these fills, with
+    what it is after all of them.
     `fills`: (symbol, signed quantity), in the order in which they were made."""
     running: dict[str, Decimal] = {}
     flat: set[str] = set()
@@ -133,7 +136,7 @@ def went_flat(books: Mapping[str, Book], fills: Iterable[tuple[str, Decimal]]) -
         running[symbol] = running.get(symbol, book.expected) + filled
         if running[symbol] * book.expected <= 0:
             flat.add(symbol)
-    return frozenset(flat)
+    return {symbol: running[symbol] for symbol in flat}
 
 
 def forget(books: Mapping[str, Book]) -> dict[str, Book]:

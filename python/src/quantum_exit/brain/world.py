@@ -110,7 +110,13 @@ class World:
     def _check_clock(self) -> None:
         now = self._monotonic()
         if now >= self._next_sync or not self._exchange.clock.fresh(now):
-            self._exchange.sync_clock()
+            try:
+                self._exchange.sync_clock()
+            except ReadFailed as error:
+                if not self._exchange.clock.fresh(now):
+                    raise
+                # The last reading still bounds it: the stops go on.
+                log.warning("the exchange's clock could not be read again: %s", error)
             self._next_sync = self._monotonic() + CLOCK_EVERY_S
         least, most = self._exchange.clock.offset_ms(self._wall() * 1000, self._monotonic())
         off_ms = least if least > 0 else min(most, 0)

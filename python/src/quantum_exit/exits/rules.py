@@ -120,7 +120,7 @@ def decide(
 
 def level_done(state: RuleState, decision: Decision) -> RuleState:
     """A take-profit level is done: filled, or impossible because it rounds to nothing."""
-    if decision.level_pct is None:
+    if decision.level_pct is None or decision.level_pct in state.levels_taken:
         return state
     return replace(
         state,

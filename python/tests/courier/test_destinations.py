@@ -136,6 +136,13 @@ def test_the_webhook_gets_each_alert_whole(receiver: Receiver, tmp_path: Path) -
     }
 
 
+def test_an_alert_names_no_other_host_than_this(receiver: Receiver, tmp_path: Path) -> None:
+    more = {"host": "exit-2", "deny_count": "3"}
+    only(settings("webhook", receiver), tmp_path).send([replace(alert(), extra=more)])
+    [request] = receiver.got
+    assert (request.document["host"], request.document["deny_count"]) == ("exit-1", "3")
+
+
 @pytest.mark.parametrize(
     ("status", "refused"), [(400, True), (413, True), (401, False), (404, False), (500, False)]
 )

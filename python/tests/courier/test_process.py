@@ -269,7 +269,11 @@ def test_noise_on_the_stream_is_told_and_stops_nothing(
     assert receiver.got[1].document["alert_id"] == last
 
 
-@pytest.mark.parametrize("value", ['"\\ud800"', "NaN", "1e999"])
+@pytest.mark.parametrize(
+    "value",
+    ['"\\ud800"', "NaN", "1e999", "[" * 400 + "]" * 400, '{"a":' * 900 + "1" + "}" * 900],
+    ids=["half a character", "no number", "too large", "deep", "deeper"],
+)
 def test_details_that_no_receiver_could_read_are_told_as_they_are(
     courier: CourierProcess, receiver: Receiver, redis_client: redis.Redis, value: str
 ) -> None:

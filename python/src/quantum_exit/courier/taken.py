@@ -16,6 +16,7 @@ from quantum_exit.alerts.model import AlertType, Severity
 _KNOWN: Final = frozenset({"alert_type", "severity", "timestamp", "alert_id", "details"})
 _MOST_OF_A_WORD: Final = 64
 _MOST_OF_AN_ID: Final = 128
+_DEEPEST: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +51,15 @@ class Taken:
         return replace(self, extra={**extra, "claimed_drill": self.extra.get("drill", "")[:200]})
 
     def document(self, host: str) -> dict[str, Any]:
-        """As the plain webhook gets it, and as it lies on the disk."""
+        """As the plain webhook gets it, and the log: what it brought along stands in for nothing
+        of ours, such as the host."""
         return {
+            **self.extra,
             "alert_id": self.alert_id,
             "alert_type": self.type,
             "severity": self.severity,
             "timestamp": self.raised_epoch,
             "host": host,
-            **self.extra,
             "details": dict(self.details),
         }
 
@@ -117,7 +119,18 @@ def _details(text: str) -> dict[str, Any]:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         value = None
-    return value if isinstance(value, dict) else {"text": text}
+    return value if isinstance(value, dict) and not _is_deep(value) else {"text": text}
+
+
+def _is_deep(value: Any) -> bool:
+    """Beyond what anybody means, and soon beyond what we could walk through ourselves."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        inner = [one.values() if isinstance(one, dict) else one for one in level]
+        level = [one for each in inner for one in each if isinstance(one, (dict, list))]
+        if not level:
+            return False
+    return True
 
 
 def _made_up_id(fields: Mapping[str, str], stream_id: str) -> str:

@@ -1,6 +1,7 @@
 """What the credentials role derives, and how it puts secrets on disk."""
 
 import importlib.util
+import itertools
 import os
 import stat
 import sys
@@ -8,7 +9,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import jinja2
 import pytest
+import yaml
+
+from quantum_exit.exit_mode import ExitMode
 
 UTILS = Path(__file__).resolve().parents[2] / "roles" / "credentials" / "module_utils"
 NAMES = ("quantum_envfile", "quantum_signing_keys", "quantum_private_files", "quantum_derivation")
@@ -224,3 +229,24 @@ def test_the_file_of_an_environment_says_who_the_service_is_there_and_no_more(
         "BINANCE_API_KEY": "trade-key",
         "BINANCE_API_SECRET": "trade-secret",
     }
+
+
+MODES: dict[str, tuple[str, ...]] = {
+    "EXIT_BRAIN_V35_ENABLED": ("true", "false"),
+    "EXIT_MODE": ("EXIT_BRAIN_V3", "LEGACY"),
+    "EXIT_EXECUTOR_MODE": ("LIVE", "SHADOW"),
+    "EXIT_BRAIN_V3_LIVE_ROLLOUT": ("ENABLED", "DISABLED"),
+}
+
+
+@pytest.mark.parametrize("words", list(itertools.product(*MODES.values())), ids=" ".join)
+def test_the_proof_by_the_clock_expects_the_mode_that_is_deployed(words: tuple[str, ...]) -> None:
+    roles = yaml.safe_load((UTILS.parent / "vars" / "main.yml").read_text())
+    mode = dict(zip(MODES, words, strict=True))
+    variables = roles["__credentials_files"]["exitbrain-v35"]["variables"]
+    named = {variables[name].strip("{} "): word for name, word in mode.items()}
+    environment = jinja2.Environment()  # noqa: S701 - no page
+    environment.filters["bool"] = lambda value: value == "true"
+    expect = environment.from_string(roles["__credentials_expect"]).render(named)
+    assert expect == ExitMode.from_environ(mode).state.lower()
+    assert "__credentials_expect" in str(roles["__credentials_files"]["proof"]["variables"])

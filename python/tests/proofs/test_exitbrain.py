@@ -191,6 +191,24 @@ def test_a_shadow_host_passes_when_shadow_is_expected(stack: Stack) -> None:
     assert red(stack, "--expect", "shadow") == set()
 
 
+@pytest.mark.parametrize(
+    ("deployed", "asked", "expected"),
+    [
+        ("shadow", (), set()),
+        ("shadow", ("--expect", "live"), {"mode"}),
+        ("live", (), {"mode"}),
+        ("shadwo", (), {"mode"}),
+    ],
+)
+def test_by_the_clock_a_shadow_host_passes_when_it_was_deployed_as_one(
+    stack: Stack, deployed: str, asked: tuple[str, ...], expected: set[str]
+) -> None:
+    restart_in_shadow(stack)
+    environ = {**stack.operator, "QUANTUM_PROOF_EXPECT": deployed}
+    done = run_module("quantum_exit.exitctl", ["proof", "exitbrain", "--json", *asked], environ)
+    assert {t["key"] for t in done.json["tests"] if t["outcome"] == "FAIL"} == expected
+
+
 def test_without_redis_it_could_not_be_run(stack: Stack) -> None:
     stack.redis.close()
     environ = {**stack.operator, "REDIS_URL": "redis://127.0.0.1:1/0"}

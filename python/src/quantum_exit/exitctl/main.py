@@ -64,8 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     proof.add_argument(
         "--expect",
         choices=("live", "shadow", "killed"),
-        default="live",
-        help="what should be (live)",
+        help="what should be (live; by the clock, what was deployed)",
     )
     proof.add_argument(
         "--nagios", action="store_true", help="one line with performance data, for monitoring"
@@ -149,7 +148,8 @@ def _resume(context: Context, arguments: argparse.Namespace) -> int:
 def _proof(context: Context, arguments: argparse.Namespace) -> int:
     from quantum_exit.exitctl import proof
 
-    return proof.run(context, arguments.name, arguments.expect, nagios_line=arguments.nagios)
+    expect = arguments.expect or proof.expected(context.environ)
+    return proof.run(context, arguments.name, expect, nagios_line=arguments.nagios)
 
 
 def _manual_lane(context: Context, arguments: argparse.Namespace) -> int:

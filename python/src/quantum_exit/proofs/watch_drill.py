@@ -15,6 +15,8 @@ import redis
 from quantum_exit import keys
 from quantum_exit.alerts.denials import TOLD
 from quantum_exit.alerts.model import AlertType
+from quantum_exit.alerts.results import Results
+from quantum_exit.alerts.results import newest as newest_result
 from quantum_exit.alerts.watch import STATE
 from quantum_exit.proofs import checks, drill, host, observe, way
 from quantum_exit.proofs.ground import NoGround, find_ground
@@ -41,6 +43,7 @@ def drill_checks(bus: redis.Redis) -> tuple[Check, ...]:
         return _not_tried(ground.why, ground.outcome)
     newest = cast("list[Any]", bus.xrevrange(keys.ALERTS, count=1))
     since = str(newest[0][0]) if newest else "0-0"
+    results = Results(bus, newest_result(bus)[0])
     denial = drill.foreign(ground.flat, time.time())
     try:
         [answer] = drill.run(bus, [denial], mark=TOLD)
@@ -48,7 +51,8 @@ def drill_checks(bus: redis.Redis) -> tuple[Check, ...]:
         return _not_tried("this Redis user may send no plan; `exitctl proof watch` as root may")
     if not answer.right:
         return _all_red(f"no denial to find: {answer.told}")
-    trouble = _look_until(bus, _result_id(bus, denial.plan_id))
+    result_id = next(entry_id for entry_id, r in results if r.get("plan_id") == denial.plan_id)
+    trouble = _look_until(bus, result_id)
     first = _alerts(bus, since, denial.plan_id)
     if trouble == PermissionError.__name__:
         return _not_tried("only root starts the watch's unit")
@@ -110,14 +114,6 @@ def _look_until(bus: redis.Redis, result_id: str) -> str:
         if drill.entry_order(cursor) >= drill.entry_order(result_id):
             return ""
     return f"it looked, and its cursor {cursor} has not reached the denial {result_id}"
-
-
-def _result_id(bus: redis.Redis, plan_id: str) -> str:
-    """The newest results hold it: it came just now."""
-    for entry_id, fields in cast("list[Any]", bus.xrevrange(keys.APPLY_RESULT, count=2000)):
-        if fields.get("plan_id") == plan_id:
-            return str(entry_id)
-    return "0-0"
 
 
 def _alerts(bus: redis.Redis, since: str, plan_id: str) -> list[dict[str, str]]:

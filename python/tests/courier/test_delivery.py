@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,6 +69,18 @@ def test_it_waits_as_long_as_it_is_told(tmp_path: Path) -> None:
     fake = Fake(stop, NotDelivered("HTTP 429", retry_after_s=120))
     deliver(tmp_path / "spool", fake, stop)
     assert stop.seconds == [120]
+    assert fake.got == [["0"]]
+
+
+def test_a_full_disk_shortens_no_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(Spool, "trouble", full)
+    stop = Waits(100)
+    fake = Fake(stop, NotDelivered("HTTP 429", retry_after_s=120))
+    deliver(tmp_path / "spool", fake, stop)
+    assert 120 in stop.seconds
     assert fake.got == [["0"]]
 
 

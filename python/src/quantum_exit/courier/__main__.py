@@ -30,8 +30,6 @@ def main(environ: Mapping[str, str]) -> int:
     logging.basicConfig(
         stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )
-    # At these levels urllib3 writes whole URLs, tokens included, into the log.
-    logging.getLogger("urllib3").setLevel(logging.ERROR)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -96,8 +96,10 @@ class Delivery:
         except NotDelivered as error:
             self._failures += 1
             self._refusals += error.refused
-            self._tell(spool, error, batch)
-            self._stop.wait(max(self._pause_s(), error.retry_after_s))
+            try:
+                self._tell(spool, error, batch)
+            finally:  # also where a full disk takes no note of it
+                self._stop.wait(max(self._pause_s(), error.retry_after_s))
             return
         if self._failures:
             log.info("%s: alerts arrive again", name)

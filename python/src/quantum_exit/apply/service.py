@@ -15,9 +15,10 @@ from quantum_exit import keys
 from quantum_exit.apply.config import ApplyConfig
 from quantum_exit.apply.plans import new_plan
 from quantum_exit.apply.rules import Judgement, Verdict
-from quantum_exit.bus.connection import connect, is_wrong_type
+from quantum_exit.bus.connection import connect
 from quantum_exit.bus.consumer import Entry, GroupReader
 from quantum_exit.bus.heartbeat import Heartbeat
+from quantum_exit.bus.refusals import is_wrong_type
 from quantum_exit.bus.trimming import trim
 from quantum_exit.delegation import Delegation, parse_delegation
 from quantum_exit.messages import ExitIntent, Malformed, decode_fields, parse_intent

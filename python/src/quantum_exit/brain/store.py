@@ -23,7 +23,8 @@ from quantum_exit.brain.results import PlanResult, read_result
 from quantum_exit.brain.stops import SymbolStops, dump_stops, load_stops
 from quantum_exit.brain.track import Track, dump_track, load_track
 from quantum_exit.brain.watch import Book, dump_book, load_book
-from quantum_exit.bus.connection import RedisClient, is_wrong_type
+from quantum_exit.bus.connection import RedisClient
+from quantum_exit.bus.refusals import is_wrong_type
 from quantum_exit.signing import INTENT_FIELDS, Signer
 
 log = logging.getLogger("quantum_exit.brain")

@@ -34,8 +34,3 @@ def connect(url: str, *, block_s: float = 0.0, decode: bool = False, name: str =
         health_check_interval=0,
         client_name=name or None,
     )
-
-
-def is_wrong_type(error: object) -> bool:
-    """Whether Redis refused a command because a key of another type lies in its key's place."""
-    return isinstance(error, Exception) and str(error).startswith("WRONGTYPE")

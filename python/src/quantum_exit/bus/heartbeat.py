@@ -10,7 +10,8 @@ from typing import Any, Final
 from redis.exceptions import ResponseError
 
 from quantum_exit import keys
-from quantum_exit.bus.connection import RedisClient, is_wrong_type
+from quantum_exit.bus.connection import RedisClient
+from quantum_exit.bus.refusals import is_wrong_type
 from quantum_exit.values import format_epoch
 
 log = logging.getLogger(__name__)

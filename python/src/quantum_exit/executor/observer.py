@@ -10,8 +10,8 @@ from decimal import Decimal
 from typing import Any, Final
 
 from quantum_exit import keys
-from quantum_exit.bus.connection import is_wrong_type
 from quantum_exit.bus.line import Argument, Line, as_map
+from quantum_exit.bus.refusals import is_wrong_type
 from quantum_exit.delegation import Delegation, parse_delegation
 from quantum_exit.executor.market import Market
 from quantum_exit.executor.tape import Tape

@@ -16,6 +16,7 @@ from typing import Final
 
 from quantum_exit import keys, kill_switch
 from quantum_exit.alerts.model import AlertType, Severity
+from quantum_exit.bus.refusals import is_wrong_type
 from quantum_exit.exitctl import kill_file
 from quantum_exit.exitctl.control import Act, trail
 from quantum_exit.exitctl.fence import (
@@ -151,7 +152,7 @@ def _set_redis(report: KillReport, redis: _Redis, act: Act, environ: Mapping[str
         )
         return _Seen((), _window_on_disk_ms(environ), DEFAULT_OFFSET_MS)
     before, grants, beat, info, *trailed = replies
-    if isinstance(before, RespError) and str(before).startswith("WRONGTYPE"):
+    if is_wrong_type(before):
         # Not a string, which reads as on; made one, so that it can be released again.
         again = redis.ask([("SET", keys.KILL_SWITCH, document)])
         before = None if again and again[0] == b"OK" else before

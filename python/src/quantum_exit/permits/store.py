@@ -14,8 +14,9 @@ from typing import Any, Final
 from redis.exceptions import NoPermissionError, ResponseError
 
 from quantum_exit import keys
-from quantum_exit.bus.connection import RedisClient, is_wrong_type
+from quantum_exit.bus.connection import RedisClient
 from quantum_exit.bus.consumer import Entry
+from quantum_exit.bus.refusals import is_wrong_type
 from quantum_exit.permits.bookkeeper import (
     Action,
     HoldRecord,
@@ -223,21 +224,27 @@ class Store:
     def _take_step(self, put: Callable[[Any], None], hashes: Iterable[str]) -> None:
         """One transaction. What lies under another type in the place of one of these hashes,
         which are ours, gives way: it would stop the permits of every symbol."""
-        try:
-            self._transact(put)
-        except ResponseError as error:
-            if "WRONGTYPE" not in str(error):
-                raise
-            for name in hashes:
-                if self._redis.type(name) not in (b"hash", b"none"):
-                    log.error("%s was no hash; it is written anew", name)
-                    self._redis.delete(name)
-            self._transact(put)
+        refused = self._transact(put)
+        if not any(map(is_wrong_type, refused)):
+            _raise_first(refused)
+            return
+        for name in hashes:
+            if self._redis.type(name) not in (b"hash", b"none"):
+                log.error("%s was no hash; it is written anew", name)
+                self._redis.delete(name)
+        _raise_first(self._transact(put))
 
-    def _transact(self, put: Callable[[Any], None]) -> None:
+    def _transact(self, put: Callable[[Any], None]) -> list[Exception]:
+        """Those of its commands that Redis refused; the others are done."""
         pipe: Any = self._redis.pipeline(transaction=True)
         put(pipe)
-        pipe.execute()
+        answers = pipe.execute(raise_on_error=False)
+        return [answer for answer in answers if isinstance(answer, Exception)]
+
+
+def _raise_first(refused: Sequence[Exception]) -> None:
+    for error in refused:
+        raise error
 
 
 _WHY: Final = {Reconcile: "reconciled", StopFired: "stop_fired"}

@@ -9,7 +9,8 @@ from typing import Any, Final
 from redis.exceptions import ResponseError
 
 from quantum_exit import keys
-from quantum_exit.bus.connection import RedisClient, is_wrong_type
+from quantum_exit.bus.connection import RedisClient
+from quantum_exit.bus.refusals import is_wrong_type
 from quantum_exit.policy.model import Policy
 from quantum_exit.values import format_epoch
 

@@ -22,10 +22,18 @@ def systemctl(*words: str) -> str:
     return done.stdout
 
 
-def is_on(question: str, name: str) -> bool:
-    """Whether systemd answers `is-enabled` or `is-active` with yes."""
-    done = subprocess.run(["systemctl", "--quiet", question, name], check=False)
-    return done.returncode == 0
+def those_not(word: str, question: str, names: list[str]) -> list[str]:
+    """Units of which systemd does not say `word` when asked `is-enabled` or `is-active`.
+
+    A unit that it does not know may have no line in its answer: ask of those that have a file.
+    """
+    if not names:
+        return []
+    done = subprocess.run(["systemctl", question, *names], capture_output=True, text=True)
+    lines = done.stdout.splitlines()
+    if len(lines) != len(names):
+        raise UnitError(f"systemctl {question} {' '.join(names)}: {done.stderr.strip()}")
+    return [name for name, line in zip(names, lines, strict=True) if line.strip() != word]
 
 
 def with_fingerprint(text: str) -> str:
@@ -65,6 +73,10 @@ def wants_enabling(text: str) -> bool:
     return "\n[Install]\n" in text
 
 
+def is_timer(name: str) -> bool:
+    return name.endswith(".timer")
+
+
 class Installation:
     """What differs between the units as they are and as they should be."""
 
@@ -73,23 +85,30 @@ class Installation:
         self.before = {name: text_at(DIRECTORY / name) for name in [*units, *absent]}
         self.to_write = {n: t for n, t in self.texts.items() if t != self.before[n]}
         self.to_remove = [name for name in absent if self.before[name]]
-        self.to_enable = [
-            name
-            for name, text in self.texts.items()
-            if wants_enabling(text) and not is_on("is-enabled", name)
-        ]
-        self.to_start = [
-            name for name in self.texts if name.endswith(".timer") and not is_on("is-active", name)
-        ]
+        wanted = [name for name, text in self.texts.items() if wants_enabling(text)]
+        self.to_enable = self._those_not("enabled", "is-enabled", wanted)
+        timers = [name for name in self.texts if is_timer(name)]
+        self.to_start = self._those_not("active", "is-active", timers)
         self.timers_to_restart = [
             name
             for name in self.to_write
-            if name.endswith(".timer") and name not in self.to_start and self.before[name]
+            if is_timer(name) and name not in self.to_start and self.before[name]
         ]
 
-    @property
-    def changed(self) -> bool:
-        return bool(self.to_write or self.to_remove or self.to_enable or self.to_start)
+    def _those_not(self, word: str, question: str, names: list[str]) -> list[str]:
+        """With those that are not installed yet."""
+        off = those_not(word, question, [name for name in names if self.before[name]])
+        return [name for name in names if not self.before[name] or name in off]
+
+    def reasons(self) -> list[tuple[str, str]]:
+        """What is, or would be, done to units and why; empty if all is as it should be."""
+        kinds = (
+            (self.to_write, "the unit file differs"),
+            (self.to_remove, "it is to be removed"),
+            (self.to_enable, "it is not enabled"),
+            (self.to_start, "the timer does not run"),
+        )
+        return [(name, why) for names, why in kinds for name in names]
 
     def diff(self) -> list[dict[str, str]]:
         wanted = {**self.to_write, **dict.fromkeys(self.to_remove, "")}
@@ -103,7 +122,8 @@ class Installation:
             for name, text in wanted.items()
         ]
 
-    def apply(self) -> None:
+    def install(self) -> None:
+        """All files, then one reload. Nothing is started."""
         if self.to_write:
             verify(self.texts)
         for name in self.to_remove:
@@ -115,6 +135,8 @@ class Installation:
             systemctl("daemon-reload")
         if self.to_enable:
             systemctl("enable", *self.to_enable)
+
+    def start_timers(self) -> None:
         for name in self.to_start:
             systemctl("start", name)
         for name in self.timers_to_restart:

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.quantum_oneshot import why_run
 
 DOCUMENTATION = r"""
 module: quantum_base
@@ -47,6 +48,12 @@ options:
     default: "0644"
   checks:
     description: Command that checks a file, by the file's path; C(%s) is the file to check.
+    type: dict
+    default: {}
+  restarts:
+    description:
+      - By unit, those of the files that its process reads when it starts. It is restarted if it was
+        started before one of them was written, also by a run that died before it came to that.
     type: dict
     default: {}
 """
@@ -164,15 +171,28 @@ class Base:
         self.texts = {Path(path): text for path, text in parameters["files"].items()}
         self.before = {path: text_at(path) for path in self.texts}
         self.files = [path for path, text in self.texts.items() if self.differs(path, text)]
+        self.restarts = {
+            unit: self.why_restart(unit, f) for unit, f in parameters["restarts"].items()
+        }
 
     def differs(self, path: Path, text: str) -> bool:
         if not text:
             return path.exists()
         return self.before[path] != text or not is_as_wanted(path, self.mode)
 
+    def why_restart(self, unit: str, files: list[str]) -> str:
+        """Empty if it is not to be. What was written once and is gone now cannot be told."""
+        pending = [path for path in files if Path(path) in self.files]
+        return (
+            f"{pending[0]} changes"
+            if pending
+            else why_run(unit, [f for f in files if Path(f).exists()])
+        )
+
     def changes(self) -> list[str]:
         names = [name for name, commands in self.users.items() if commands]
-        return [*names, *map(str, (*self.folders, *self.files, *self.written))]
+        units = [unit for unit, why in self.restarts.items() if why]
+        return [*names, *map(str, (*self.folders, *self.files, *self.written)), *units]
 
     def diff(self) -> list[dict[str, str]]:
         def entry(name: str, before: str, after: str) -> dict[str, str]:
@@ -191,7 +211,12 @@ class Base:
         folders = [entry(str(p), "", f"folder {mode:04o}\n") for p, mode in self.folders.items()]
         files = [entry(str(path), self.before[path], self.texts[path]) for path in self.files]
         written = [entry(str(p), "", f"written by {user}\n") for p, user in self.written.items()]
-        return [*users, *folders, *files, *written]
+        restarts = [
+            {"before": "", "after": f"restart {unit}: {why}\n"}
+            for unit, why in self.restarts.items()
+            if why
+        ]
+        return [*users, *folders, *files, *written, *restarts]
 
     def apply(self) -> None:
         for commands in self.users.values():
@@ -206,6 +231,9 @@ class Base:
                 path.unlink()
         for path, user in self.written.items():
             make_writable(path, user)
+        for unit, why in self.restarts.items():
+            if why:
+                run("systemctl", "restart", unit)
 
 
 def main() -> None:
@@ -217,6 +245,7 @@ def main() -> None:
             "written_by": {"type": "dict", "default": {}},
             "mode": {"type": "str", "default": "0644"},
             "checks": {"type": "dict", "default": {}},
+            "restarts": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )

@@ -14,6 +14,7 @@ import venv
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.quantum_release_lock import exclusive
 
 DOCUMENTATION = r"""
 module: quantum_release_install
@@ -140,9 +141,9 @@ def list_files(staging: Path) -> None:
 
 
 def install(releases: Path, version: str, artifact: Path, imports: list[str]) -> None:
+    """Under the lock of `releases`: what lies beside the releases is then left over, of nobody."""
     for leftover in releases.glob(f"{STAGING}*"):
         shutil.rmtree(leftover)
-    releases.mkdir(parents=True, exist_ok=True)
     staging = releases / f"{STAGING}{version}"
     try:
         build(staging, releases / version, artifact, imports)
@@ -177,7 +178,9 @@ def main() -> None:
         try:
             artifact = Path(module.params["artifact"])
             check(artifact, module.params["sha256"])
-            install(releases, module.params["version"], artifact, module.params["imports"])
+            with exclusive(releases):
+                if not path.is_dir():  # another deployment may have installed it meanwhile
+                    install(releases, module.params["version"], artifact, module.params["imports"])
         except (InstallError, OSError, tarfile.TarError, KeyError, ValueError) as error:
             module.fail_json(msg=f"release {module.params['version']} not installed: {error}")
     module.exit_json(**result)

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.quantum_release_lock import exclusive
 
 DOCUMENTATION = r"""
 module: quantum_release_switch
@@ -140,22 +142,23 @@ def main() -> None:
     ):
         kept = sorted(path.name for path in releases.glob("[!.]*"))
         module.fail_json(msg=f"release {version} is not on this host; kept are: {', '.join(kept)}")
-    before = pointed_at(root / "current")
-    previous = pointed_at(root / "previous") if before == version else before
-    removed = []
-    if releases.is_dir():
-        needed = {version, previous} | in_use(releases)
-        removed = removable(releases, module.params["keep"], needed)
-    links = missing_links(root, module.params["commands"])
-    if not module.check_mode:
-        if before != version:
-            if before:
-                point(root / "previous", before)
-            point(root / "current", version)
-        for name in removed:
-            remove(releases, name)
-        for name, target in links.items():
-            replace_link(BIN / name, target)
+    with contextlib.nullcontext() if module.check_mode else exclusive(releases):
+        before = pointed_at(root / "current")
+        previous = pointed_at(root / "previous") if before == version else before
+        removed = []
+        if releases.is_dir():
+            needed = {version, previous} | in_use(releases)
+            removed = removable(releases, module.params["keep"], needed)
+        links = missing_links(root, module.params["commands"])
+        if not module.check_mode:
+            if before != version:
+                if before:
+                    point(root / "previous", before)
+                point(root / "current", version)
+            for name in removed:
+                remove(releases, name)
+            for name, target in links.items():
+                replace_link(BIN / name, target)
     result = {
         "root": str(root),
         "changed": before != version or bool(removed or links),

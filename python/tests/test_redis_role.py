@@ -1,6 +1,9 @@
 """Who is let into Redis, as the redis role writes it down."""
 
+import fcntl
 import importlib.util
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +12,27 @@ import pytest
 from quantum_exit.rotation import acl
 from quantum_exit.rotation.kinds import EnvFiles
 
-LIBRARY = Path(__file__).resolve().parents[2] / "roles" / "redis" / "library"
+ROLE = Path(__file__).resolve().parents[2] / "roles" / "redis"
 USERS = [{"name": "operator", "rules": ["+ping"]}, {"name": "intent_bridge", "rules": ["+xadd"]}]
 OLD, NEW, OPERATOR = "a" * 64, "b" * 64, "c" * 64
 NOW = 1_000_000
 
 
-@pytest.fixture
-def role() -> Any:
-    path = LIBRARY / "quantum_redis_acl.py"
-    spec = importlib.util.spec_from_file_location("quantum_redis_acl", path)
+def load(name: str, path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def role(monkeypatch: pytest.MonkeyPatch) -> Any:
+    name = "ansible.module_utils.quantum_private_files"
+    path = ROLE / "module_utils" / "quantum_private_files.py"
+    monkeypatch.setitem(sys.modules, name, load(name, path))
+    return load("quantum_redis_acl", ROLE / "library" / "quantum_redis_acl.py")
 
 
 def password_file(directory: Path, until_epoch: int) -> Path:
@@ -70,3 +79,33 @@ def test_rules_are_the_same_text_whoever_writes_the_hashes(role: Any, tmp_path: 
         USERS, role.read_passwords(str(path)), (8, 0), role.read_replaced(str(path), NOW)
     )
     assert acl.with_hashes(alone, EnvFiles(tmp_path, "testnet").accepted(NOW)) == both
+
+
+def test_passwords_are_read_and_written_under_the_lock_that_a_rotation_holds(
+    role: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a deployment writes back those that were replaced between its look and its write."""
+    path = password_file(tmp_path, NOW)
+
+    class Called:
+        params = {"password_file": str(path)}  # noqa: RUF012 - as Ansible's
+
+        def __init__(self, **_: Any) -> None:
+            pass
+
+        def exit_json(self, **result: Any) -> None:
+            assert result == {"locked": True}
+
+    def is_locked(_: Any) -> dict[str, bool]:
+        handle = os.open(tmp_path, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return {"locked": True}
+        finally:
+            os.close(handle)
+        return {"locked": False}
+
+    monkeypatch.setattr(role, "AnsibleModule", Called)
+    monkeypatch.setattr(role, "apply", is_locked)
+    role.main()

@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import hashlib
 import os
 import re
 import secrets
 import subprocess
-import tempfile
 import time
+from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.quantum_private_files import exclusive
 
 DOCUMENTATION = r"""
 module: quantum_redis_acl
@@ -20,6 +22,7 @@ short_description: Have a random password and an ACL rule for each Redis user
 description:
   - Passwords are made on the host and kept; they are neither read nor returned by Ansible.
   - The ACL file holds only their SHA-256. Users that are not named lose password and rule.
+  - Waits for a rotation that is at work: whoever changes passwords holds the lock of their folder.
   - A producer whose password was rotated is let in by the one before too, until the time that the
     rotation wrote down (C(REDIS_REPLACED_<USER>=<SHA-256>:<Unix seconds>)).
 options:
@@ -164,9 +167,13 @@ def is_as_wanted(path: str, text: str, mode: int, gid: int) -> bool:
 
 
 def replace(path: str, text: str, mode: int, gid: int) -> None:
-    """Replace the file in one step; it is never readable by anyone else, not for a moment."""
-    # mkstemp makes it 0600 for root.
-    descriptor, fresh = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".quantum-")
+    """Replace the file in one step; it is never readable by anyone else, not for a moment.
+
+    Its new one has a name of its own: one that a killed run left is overwritten, not kept for ever.
+    """
+    fresh = os.path.join(os.path.dirname(path), f".new-{os.path.basename(path)}")
+    Path(fresh).unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             stream.write(text)
@@ -249,8 +256,10 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    folder = Path(module.params["password_file"]).parent
     try:
-        result = apply(module)
+        with exclusive(folder) if folder.is_dir() else contextlib.nullcontext():
+            result = apply(module)
     except RefusedError as error:
         module.fail_json(msg=str(error))
     except OSError as error:

@@ -1,0 +1,1 @@
+../../credentials/module_utils/quantum_private_files.py

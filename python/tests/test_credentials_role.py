@@ -16,7 +16,10 @@ import yaml
 from quantum_exit.exit_mode import ExitMode
 
 UTILS = Path(__file__).resolve().parents[2] / "roles" / "credentials" / "module_utils"
-NAMES = ("quantum_envfile", "quantum_signing_keys", "quantum_private_files", "quantum_derivation")
+NAMES = (
+    *("quantum_envfile", "quantum_signing_keys", "quantum_private_files", "quantum_derivation"),
+    "quantum_sources",
+)
 SOURCE = {"BINANCE_TESTNET_API_KEY": "trade-key", "BINANCE_TESTNET_SECRET_KEY": "trade-secret"}
 READ = {
     "BINANCE_TESTNET_READ_API_KEY": "read-key",
@@ -191,6 +194,62 @@ def test_a_failed_write_leaves_every_old_file_and_no_new_one(
         "a.env": "old\n",
         "b.env": "old\n",
     }
+
+
+@root_only
+def test_an_edit_while_files_are_written_is_not_lost(
+    utils: dict[str, ModuleType], files: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operator engages the kill switch by sed."""
+    path, edited = tmp_path / "brain.env", "EXIT_EXECUTOR_KILL_SWITCH=true\n"
+    path.write_text("EXIT_EXECUTOR_KILL_SWITCH=false\n")
+    seen = utils["quantum_sources"].SeenFiles()
+    before = seen.read(path)
+    seen.replace(path, before, {"A": "1"}, "A=1\n")
+    real = files._write
+
+    def meanwhile(written: Path, text: str) -> None:
+        real(written, text)
+        path.write_text(edited)
+
+    monkeypatch.setattr(files, "_write", meanwhile)
+    refusal = utils["quantum_derivation"].DerivationError
+    with pytest.raises(refusal, match=r"brain.env was changed meanwhile"):
+        files.replace_all(tmp_path, seen.texts, seen.check_nobody_edited)
+    assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {"brain.env": edited}
+
+
+def sources(utils: dict[str, ModuleType], directory: Path, **given: Any) -> tuple[Any, Any]:
+    module: Any = utils["quantum_sources"]
+    service = {"verifies": ["owner"], "signs": "owner", "redis_user": "owner"}
+    parameters = {
+        "directory": str(directory),
+        "environment": "testnet",
+        "paper_keys": False,
+        "files": {"brain": service},
+        **dict.fromkeys(("api_key", "api_secret", "read_api_key", "read_api_secret")),
+        **given,
+    }
+    seen = module.SeenFiles()
+    return seen, module.Sources(seen, parameters, check_mode=False)
+
+
+@root_only
+def test_sources_are_made_where_they_are_absent_and_left_alone_after_that(
+    utils: dict[str, ModuleType], files: Any, tmp_path: Path
+) -> None:
+    seen, first = sources(utils, tmp_path, paper_keys=True)
+    made, keys = first.exchange(), first.signing()
+    files.replace_all(tmp_path, seen.texts, seen.check_nobody_edited)
+    assert set(seen.texts) == {"testnet.env", "signing.env"}
+    for secret in {*made.values(), *keys.values()}:
+        assert secret not in str(seen.diff)
+
+    seen, again = sources(utils, tmp_path, api_key="another", api_secret="secret")
+    assert (again.exchange(), again.signing()) == (made, keys)
+    assert seen.texts == {}
+    (warning,) = again.warnings
+    assert "another" not in warning
 
 
 LIVE = {"EXIT_MODE": "EXIT_BRAIN_V3", "EXIT_EXECUTOR_MODE": "LIVE", "EXIT_LIVE_ROLLOUT_PCT": "100"}

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
-import subprocess
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -25,7 +23,7 @@ from ansible.module_utils.quantum_derivation import (
     redis_url,
     text_of,
 )
-from ansible.module_utils.quantum_envfile import EnvFileError, parse, render
+from ansible.module_utils.quantum_envfile import EnvFileError
 from ansible.module_utils.quantum_host_environment import (
     ENVIRONMENTS,
     env_name,
@@ -38,12 +36,9 @@ from ansible.module_utils.quantum_private_files import (
     make_private,
     replace_all,
 )
-from ansible.module_utils.quantum_signing_keys import (
-    SigningKeyError,
-    new_seed,
-    public_key,
-    variable_suffix,
-)
+from ansible.module_utils.quantum_running import environment_of
+from ansible.module_utils.quantum_signing_keys import SigningKeyError
+from ansible.module_utils.quantum_sources import SeenFiles, Sources
 
 DOCUMENTATION = r"""
 module: quantum_credentials
@@ -136,48 +131,29 @@ chosen:
   returned: always
 """
 
-SIGNING_FILE = "signing.env"
-REDIS_FILE = "redis.env"
-MADE_BY_US = "Made by the credentials role. Change the values here, then deploy again."
-NEVER_BY_HAND = "Made by the credentials role. The seeds exist nowhere else."
 
-
-def text_at(path: Path) -> str | None:
-    """Return a file's text as it stands, None if there is no file."""
-    try:
-        return path.read_bytes().decode("utf-8")
-    except FileNotFoundError:
-        return None
-    except UnicodeDecodeError:
-        raise EnvFileError(f"{path}: not valid UTF-8") from None
-
-
-class Deployment:
-    """The sources as they are, the files as they should be."""
+class Derivation:
+    """The files as they should be, of what is on the host."""
 
     def __init__(self, parameters: dict, check_mode: bool) -> None:
         self._parameters = parameters
-        self._check_mode = check_mode
         self._directory = Path(parameters["directory"])
-        self._source_path = self._directory / f"{parameters['environment']}.env"
-        self._prefix = f"BINANCE_{parameters['environment'].upper()}_"
-        self.texts: dict[str, str] = {}
-        self._seen: dict[Path, str | None] = {}
-        self.diff: list[dict[str, str]] = []
+        self.files = SeenFiles()
+        self.sources = Sources(self.files, parameters, check_mode)
         self.chosen: dict[str, list[str]] = {}
-        self.warnings: list[str] = []
 
     def plan(self) -> None:
-        """Fill `texts` with the files that must be replaced. Raises before anything is written."""
+        """Note the files that must be replaced. Raises before anything is written."""
         unknown = sorted(set(self._parameters["extra"]) - set(self._parameters["files"]))
         if unknown:
             known = ", ".join(self._parameters["files"])
             raise DerivationError(f"credentials_extra: no file {unknown[0]}; there are {known}")
-        source = self._source()
-        check_flags(source, str(self._source_path), self._testnet)
-        pairs = exchange_pairs(source, str(self._source_path), self._prefix)
-        signing = self._signing()
-        passwords = self._passwords()
+        told = str(self.sources.path)
+        source = self.sources.exchange()
+        check_flags(source, told, self._testnet)
+        pairs = exchange_pairs(source, told, self.sources.prefix)
+        signing = self.sources.signing()
+        passwords = self.sources.passwords()
         network = network_variables(self._testnet, self._parameters["base_url"])
         arriving, several = self._environments()
         for name, service in self._parameters["files"].items():
@@ -185,9 +161,8 @@ class Deployment:
             before = self._derived(path)
             redis = ""
             if service["redis_user"]:
-                redis_path = str(self._directory / REDIS_FILE)
-                address = self._parameters["redis_address"]
-                redis = redis_url(passwords, redis_path, service["redis_user"], address)
+                address, redis_path = self._parameters["redis_address"], self.sources.redis_path
+                redis = redis_url(passwords, str(redis_path), service["redis_user"], address)
             after = derive(service, pairs, signing, redis, network)
             after.update(self._secrets(name))
             after.update({key: as_text(value) for key, value in self._extra(name).items()})
@@ -200,7 +175,7 @@ class Deployment:
             if several and name in self._parameters["units"]:
                 after[DEPLOYED_FOR] = self._environment
                 self._side_by_side(name, before or {}, after, arriving)
-            self._replace(path, before, after, text_of(after, str(self._source_path)))
+            self.files.replace(path, before, after, text_of(after, told))
 
     @property
     def _environment(self) -> str:
@@ -228,86 +203,13 @@ class Deployment:
         for environment, variables in texts.items():
             path = self._directory / env_name(file, environment)
             told = f"{self._directory}/{environment}.env"
-            self._replace(path, self._derived(path), variables, text_of(variables, told))
+            self.files.replace(path, self._derived(path), variables, text_of(variables, told))
         chosen = [f"{file}.env", env_name(file, self._environment)]
         self.chosen.update(dict.fromkeys(self._parameters["units"][file], chosen))
 
-    def check_nobody_edited(self) -> None:
-        """Raise if a file is not the one that was read: an edit must not get lost."""
-        for path, seen in self._seen.items():
-            if text_at(path) != seen:
-                raise DerivationError(f"{path} was changed meanwhile; nothing done, run it again")
-
-    def _read(self, path: Path) -> dict[str, str] | None:
-        """Return a file's variables, None if there is no file. Errors name the file."""
-        self._seen[path] = text = text_at(path)
-        try:
-            return None if text is None else parse(text)
-        except EnvFileError as error:
-            raise EnvFileError(f"{path}: {error}") from None
-
-    def _source(self) -> dict[str, str]:
-        path = self._source_path
-        given = {
-            f"{self._prefix}{name}": self._parameters[parameter]
-            for name, parameter in (
-                ("API_KEY", "api_key"),
-                ("SECRET_KEY", "api_secret"),
-                ("READ_API_KEY", "read_api_key"),
-                ("READ_SECRET_KEY", "read_api_secret"),
-            )
-            if self._parameters[parameter]
-        }
-        found = self._read(path)
-        if found is not None:
-            if any(found.get(name, "").strip() != value.strip() for name, value in given.items()):
-                self.warnings.append(
-                    f"{path} exists and differs from the given keys: it was left as it is. "
-                    "Keys are changed by the rotation, or by hand in that file"
-                )
-            return found
-        if not given and self._parameters["paper_keys"]:
-            names = ("API_KEY", "SECRET_KEY", "READ_API_KEY", "READ_SECRET_KEY")
-            given = {f"{self._prefix}{name}": secrets.token_hex(32) for name in names}
-        if not given:
-            raise DerivationError(
-                f"{path} is missing: write {self._prefix}API_KEY=<key> and "
-                f"{self._prefix}SECRET_KEY=<secret> into it, mode 0600, or set "
-                "credentials_api_key and credentials_api_secret in a vault"
-            )
-        exchange_pairs(given, "the role's variables", self._prefix)
-        self._replace(path, None, given, render(given, MADE_BY_US))
-        return given
-
-    def _signing(self) -> dict[str, str]:
-        path = self._directory / SIGNING_FILE
-        before = self._read(path)
-        keys = dict(before or {})
-        sources: set[str] = set()
-        for service in self._parameters["files"].values():
-            sources.update(service["verifies"], [service["signs"]] if service["signs"] else [])
-        for source in sorted(sources):
-            suffix = variable_suffix(source)
-            seed = keys.setdefault(f"QUANTUM_SIGNING_KEY_{suffix}", new_seed())
-            public = "" if self._check_mode and before is None else public_key(seed)
-            keys[f"QUANTUM_PUBLIC_KEY_{suffix}"] = public
-        if keys != before:
-            self._replace(path, before, keys, render(keys, NEVER_BY_HAND))
-        return keys
-
-    def _passwords(self) -> dict[str, str]:
-        path = self._directory / REDIS_FILE
-        passwords = self._read(path)
-        if passwords is not None:
-            return passwords
-        if not self._check_mode:
-            raise DerivationError(f"{path} is missing: the redis role makes it")
-        users = (service["redis_user"] for service in self._parameters["files"].values())
-        return {f"REDIS_PASSWORD_{user.upper()}": "x" for user in users if user}
-
     def _derived(self, path: Path) -> dict[str, str] | None:
         try:
-            return self._read(path)
+            return self.files.read(path)
         except EnvFileError as error:
             # Replacing it could release a kill switch that nobody can read any more.
             raise DerivationError(f"{error}; mend the line, or remove the file") from None
@@ -327,44 +229,6 @@ class Deployment:
                 "off: a deployment never releases it. Restart the unit by hand to release it, or "
                 "write it back as on"
             )
-
-    def _replace(
-        self, path: Path, before: dict[str, str] | None, after: dict[str, str], text: str
-    ) -> None:
-        seen = self._seen.get(path)
-        if seen == text and is_private(path):
-            return
-        self.texts[path.name] = text
-        self.diff.append(names_only(path, before or {}, after))
-
-
-def names_only(path: Path, before: dict[str, str], after: dict[str, str]) -> dict[str, str]:
-    """A diff that tells which variables come, go and change, and no value."""
-
-    def lines(own: dict[str, str], other: dict[str, str], mark: str) -> str:
-        return "".join(
-            f"{name}{f' ({mark} value)' if name in other and other[name] != own[name] else ''}\n"
-            for name in own
-        )
-
-    return {
-        "before_header": str(path),
-        "after_header": str(path),
-        "before": lines(before, after, "old"),
-        "after": lines(after, before, "new"),
-    }
-
-
-def environment_of(unit: str) -> dict[str, str]:
-    """Environment that a running unit's main process was started with; empty if none runs."""
-    command = ["systemctl", "show", "--property=MainPID", "--value", unit]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        content = Path("/proc", done.stdout.strip() or "0", "environ").read_bytes()
-    except OSError:
-        return {}
-    words = content.decode("utf-8", "replace").split("\0")
-    return dict(word.split("=", 1) for word in words if "=" in word)
 
 
 def main() -> None:
@@ -389,32 +253,33 @@ def main() -> None:
         supports_check_mode=True,
     )
     directory = Path(module.params["directory"])
-    deployment = Deployment(module.params, module.check_mode)
+    derivation = Derivation(module.params, module.check_mode)
+    files = derivation.files
     loose: list[Path] = []
     try:
         if not directory.is_dir() and not module.check_mode:
             raise DerivationError(f"{directory} is missing: the host role makes it, mode 0700")
         with exclusive(directory) if directory.is_dir() else contextlib.nullcontext():
-            deployment.plan()
+            derivation.plan()
             loose = [
                 path
                 for path in directory.glob("*.env")
-                if path.name not in deployment.texts and not is_private(path)
+                if path.name not in files.texts and not is_private(path)
             ]
             if not module.check_mode:
-                deployment.check_nobody_edited()
-                replace_all(directory, deployment.texts)
+                # Writing takes a while: an operator may engage the kill switch by sed meanwhile.
+                replace_all(directory, files.texts, files.check_nobody_edited)
                 for path in loose:
                     make_private(path)
     except (DerivationError, EnvFileError, SigningKeyError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=f"{error.filename}: {error.strerror}")
-    for warning in deployment.warnings:
+    for warning in derivation.sources.warnings:
         module.warn(warning)
-    changed = sorted([*deployment.texts, *(path.name for path in loose)])
+    changed = sorted([*files.texts, *(path.name for path in loose)])
     module.exit_json(
-        changed=bool(changed), files=changed, chosen=deployment.chosen, diff=deployment.diff
+        changed=bool(changed), files=changed, chosen=derivation.chosen, diff=files.diff
     )
 
 

@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 PRIVATE = 0o600
@@ -34,11 +34,14 @@ def make_private(path: Path) -> None:
     path.chmod(PRIVATE)
 
 
-def replace_all(directory: Path, texts: Mapping[str, str]) -> None:
+def replace_all(
+    directory: Path, texts: Mapping[str, str], last_look: Callable[[], None] = lambda: None
+) -> None:
     """Write every file beside its old one, then rename one after another.
 
-    Whatever fails while writing (a full disk) leaves all old files as they were. The new ones are
-    made with their mode, so that at no moment anybody else can read them.
+    Whatever fails while writing (a full disk) leaves all old files as they were, and so does
+    `last_look`, which is called in between and may raise. The new ones are made with their mode, so
+    that at no moment anybody else can read them.
     """
     for leftover in directory.glob(f"{_TEMPORARY}*"):
         leftover.unlink()
@@ -48,7 +51,8 @@ def replace_all(directory: Path, texts: Mapping[str, str]) -> None:
             temporary = directory / f"{_TEMPORARY}{name}"
             _write(temporary, text)
             written.append((temporary, directory / name))
-    except OSError:
+        last_look()
+    except BaseException:
         for temporary in directory.glob(f"{_TEMPORARY}*"):
             temporary.unlink()
         raise

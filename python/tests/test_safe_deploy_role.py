@@ -2,7 +2,11 @@
 
 import base64
 import importlib.util
+import os
+import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,19 +34,32 @@ def exitctl(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.fixture
-def proof(exitctl: Any) -> Any:
+def kept_point(monkeypatch: pytest.MonkeyPatch) -> Any:
+    for short in (
+        *("quantum_envfile", "quantum_private_files", "quantum_running"),
+        "quantum_kept_point",
+    ):
+        name = f"ansible.module_utils.{short}"
+        path = ROLE / "module_utils" / f"{short}.py"
+        monkeypatch.setitem(sys.modules, name, load(name, path))
+    return sys.modules[name]
+
+
+@pytest.fixture
+def proof(exitctl: Any, kept_point: Any) -> Any:
     return load("quantum_proof", ROLE / "library" / "quantum_proof.py")
 
 
 @pytest.fixture
-def safe_point(exitctl: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """With a folder of secrets of its own."""
-    for short in ("quantum_envfile", "quantum_private_files"):
-        name = f"ansible.module_utils.{short}"
-        path = ROLE / "module_utils" / f"{short}.py"
-        monkeypatch.setitem(sys.modules, name, load(name, path))
+def safe_point(
+    exitctl: Any, kept_point: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Any:
+    """With a folder of secrets of its own, on a host with nothing else."""
     module = load("quantum_safe_point", ROLE / "library" / "quantum_safe_point.py")
     module.SECRETS = tmp_path
+    monkeypatch.setattr(module, "UNIT_DIRECTORY", tmp_path / "units")
+    monkeypatch.setattr(module, "REDIS", ())
+    monkeypatch.setattr(module, "LINKS", (tmp_path / "current",))
     return module
 
 
@@ -195,3 +212,130 @@ def test_going_back_writes_no_kill_switch_where_nobody_reads_one(
     path.write_text("no assignment")
     content = {"content": base64.b64encode(b"A=1\n").decode()}
     assert safe_point.content_to_restore(path, content) == b"A=1\n"
+
+
+def test_going_back_keeps_a_kill_switch_that_is_engaged_while_it_writes(
+    safe_point: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "exitbrain-v35.env"
+    path.write_text("A=2\nEXIT_EXECUTOR_KILL_SWITCH=false\n")
+    kept = {"mode": 0o600, "uid": os.getuid(), "gid": os.getgid()}
+    kept["content"] = base64.b64encode(b"A=1\nEXIT_EXECUTOR_KILL_SWITCH=false\n").decode()
+    real = os.fsync
+
+    def sed_meanwhile(handle: int) -> None:
+        real(handle)
+        path.write_text("A=2\nEXIT_EXECUTOR_KILL_SWITCH=true\n")
+
+    monkeypatch.setattr(os, "fsync", sed_meanwhile)
+    assert safe_point.restore_file(path, kept)
+    assert path.read_text() == "A=1\nEXIT_EXECUTOR_KILL_SWITCH=true\n"
+
+
+PASSED, FAILED = {"exitbrain": 0, "executor": 0}, {"exitbrain": 2, "executor": 0}
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to root")
+
+
+def kept_content(kept_point: Any, directory: Path) -> str:
+    point = kept_point.read_point(directory)
+    return base64.b64decode(point["files"][str(directory / "alerts.env")]["content"]).decode()
+
+
+@root_only
+@pytest.mark.parametrize(
+    ("verdicts", "runs_it", "kept", "state"),
+    [
+        (PASSED, True, "NOW=1\n", "live"),
+        # Written by a deployment that died before it ran it: nobody knows whether it works.
+        (PASSED, False, "PROVEN=1\n", "live"),
+        (FAILED, False, "PROVEN=1\n", "shadow"),
+        (FAILED, True, "PROVEN=1\n", "shadow"),
+    ],
+)
+def test_what_was_written_and_never_run_is_nothing_to_go_back_to(
+    safe_point: Any,
+    kept_point: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    verdicts: dict[str, int],
+    runs_it: bool,
+    kept: str,
+    state: str,
+) -> None:
+    (tmp_path / "alerts.env").write_text("PROVEN=1\n")
+    first = safe_point.keep("shadow", PASSED)["holder"]
+    (tmp_path / "alerts.env").write_text("NOW=1\n")
+    monkeypatch.setattr(safe_point, "runs_what_lies_on_disk", lambda: runs_it)
+    told = {"state": "live", **safe_point.keep("live", verdicts)}
+    assert told["kept"]
+    assert told["state"] == state
+    assert kept_content(kept_point, tmp_path) == kept
+    # It is this deployment's now.
+    assert told["holder"] != first
+    assert kept_point.own_point(first, tmp_path) is None
+    assert kept_point.own_point(told["holder"], tmp_path)
+
+
+@root_only
+def test_a_changed_credential_makes_what_was_kept_useless(
+    safe_point: Any, kept_point: Any, tmp_path: Path
+) -> None:
+    safe_point.keep("live", PASSED)
+    (tmp_path / "testnet.env").write_text("BINANCE_TESTNET_API_KEY=another\n")
+    assert safe_point.keep("live", FAILED) == {}
+    assert kept_point.read_point(tmp_path) is None
+
+
+@root_only
+def test_a_deployment_forgets_only_what_it_has_kept_itself(kept_point: Any, tmp_path: Path) -> None:
+    mine = kept_point.write_point({"files": {}, "sources": {}}, tmp_path)
+    another = kept_point.write_point({"files": {}, "sources": {}}, tmp_path)
+    assert not kept_point.forget(mine, tmp_path)
+    assert kept_point.own_point(another, tmp_path)
+    assert kept_point.forget(another, tmp_path)
+    assert kept_point.read_point(tmp_path) is None
+    assert not kept_point.forget(another, tmp_path)
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[str]:
+    """A process that is called as sshd's are, with a child. Its id."""
+    program = tmp_path / "sshd-session"
+    program.write_text("#!/bin/sh\nsleep 60 & echo $!; wait\n")
+    program.chmod(0o755)
+    with subprocess.Popen([program], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        child = process.stdout.readline().strip()
+        yield f"{process.pid} {child}"
+        process.kill()
+        subprocess.run(["kill", child], check=True)
+
+
+def test_another_deployment_is_known_by_its_connection(kept_point: Any, connection: str) -> None:
+    pid, child = connection.split()
+    theirs = kept_point.session(child)
+    assert theirs.startswith(f"{pid}:")
+    assert kept_point.session(pid) == theirs
+    now = time.time()
+
+    def at_work(session: str, since_epoch: float) -> str:
+        holder = {"id": "x", "session": session, "since_epoch": since_epoch}
+        told: str = kept_point.at_work({"holder": holder})
+        return told
+
+    assert at_work(theirs, now) == pid
+    # A person who left, a process of another time, none at all.
+    assert at_work(theirs, now - kept_point.AT_WORK_S - 1) == ""
+    assert at_work(f"{pid}:1", now) == ""
+    assert at_work("", now) == ""
+    assert kept_point.at_work(None) == ""
+    assert kept_point.at_work({"files": {}}) == ""
+
+
+def test_who_comes_again_from_the_same_connection_is_no_other(
+    kept_point: Any, connection: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = kept_point.session(connection.split()[1])
+    monkeypatch.setattr(kept_point, "session", lambda: theirs)
+    holder = {"id": "x", "session": theirs, "since_epoch": time.time()}
+    assert kept_point.at_work({"holder": holder}) == ""

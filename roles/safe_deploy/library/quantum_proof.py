@@ -15,6 +15,7 @@ from ansible.module_utils.quantum_exitctl import (
     prove,
     worse,
 )
+from ansible.module_utils.quantum_kept_point import forget
 
 DOCUMENTATION = r"""
 module: quantum_proof
@@ -25,6 +26,7 @@ description:
   - A host that was killed must still be killed. One that somebody killed meanwhile may be.
     Otherwise it is expected to be what was asked for, or what it was, or, at its first
     deployment, what its configuration says.
+  - Once it is proven, what C(quantum_safe_point) kept is forgotten.
   - With O(what=mode) it only compares the configured mode with the one before, so that a
     deployment cannot change it by mistake.
 options:
@@ -43,6 +45,10 @@ options:
     default: {}
   asked:
     description: State that a person asked for (live, shadow); empty for none.
+    type: str
+    default: ""
+  holder:
+    description: Id of the deployment whose kept state is forgotten; empty if it has none.
     type: str
     default: ""
   tries:
@@ -100,6 +106,8 @@ def proven(module: AnsibleModule, expect: str) -> None:
     if faults:
         told = f"expected {expect}: {'; '.join(faults)}"
         module.fail_json(msg=f"{told}\n{report}", **result)
+    if module.params["holder"] and not forget(module.params["holder"]):
+        module.warn("another deployment of this host began meanwhile: that one has the last word")
     module.exit_json(**result)
 
 
@@ -110,6 +118,7 @@ def main() -> None:
             "before": {"type": "str", "required": True},
             "verdicts": {"type": "dict", "default": {}},
             "asked": {"type": "str", "choices": ["", LIVE, SHADOW], "default": ""},
+            "holder": {"type": "str", "default": ""},
             "tries": {"type": "int", "default": 3},
         },
         supports_check_mode=True,

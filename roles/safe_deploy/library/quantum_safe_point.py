@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
-import json
 import os
 import re
 import subprocess
@@ -22,7 +20,17 @@ from ansible.module_utils.quantum_exitctl import (
     prove,
     works,
 )
+from ansible.module_utils.quantum_kept_point import (
+    AT_WORK_S,
+    SECRETS,
+    at_work,
+    drop_point,
+    own_point,
+    read_point,
+    write_point,
+)
 from ansible.module_utils.quantum_private_files import exclusive, replace_all
+from ansible.module_utils.quantum_running import show, why_restart
 
 DOCUMENTATION = r"""
 module: quantum_safe_point
@@ -31,11 +39,14 @@ description:
   - C(note) says whether the host is live, shadow or killed and whether its proof passes. If it
     does, the links to the releases, the derived env files, the units, the policy and the
     configuration of Redis are kept in one file that root alone may read.
-  - What an interrupted deployment kept is used again as long as the host does not work and the
-    sources of its credentials are the same.
+  - What an interrupted deployment kept is used again as long as the sources of the credentials are
+    the same, and the host does not work or runs something else than what lies on disk. What was
+    written and never run is nothing to go back to.
+  - C(note) refuses a host on which another deployment is at work, which it knows by that one's
+    connection.
   - C(go_back) puts all of it back. An env file whose kill switch has been engaged meanwhile keeps
-    it. Nothing is restarted.
-  - C(forget) removes the file.
+    it. Nothing is restarted. It fails if another deployment has begun or ended meanwhile.
+  - C(quantum_proof) forgets it.
   - Sources of credentials (C(testnet.env) and its like) are never put back. Whoever changes one, a
     person or the rotation, does so on purpose, and a deployment changes none. The one thing it does
     to them is to drop the Redis password of a producer that is not named any more, together with
@@ -44,8 +55,12 @@ options:
   operation:
     description: What to do.
     type: str
-    choices: [note, go_back, forget]
+    choices: [note, go_back]
     required: true
+  holder:
+    description: What C(note) has returned as such, for C(go_back).
+    type: str
+    default: ""
 """
 
 RETURN = r"""
@@ -64,7 +79,11 @@ release:
 kept:
   description: Whether there is something to go back to.
   type: bool
-  returned: always
+  returned: for note
+holder:
+  description: Id of this deployment; empty if nothing was kept.
+  type: str
+  returned: for note
 restored:
   description: Paths that were put back or removed.
   type: list
@@ -79,8 +98,6 @@ units:
   returned: for go_back
 """
 
-SECRETS = Path("/etc/quantum")
-POINT = "before-deployment.json"
 SOURCES = ("testnet.env", "mainnet.env", "redis.env", "signing.env")
 # A deployment may add variables to these, and drop some of the first.
 MADE_HERE = ("redis.env", "signing.env")
@@ -101,6 +118,14 @@ REDIS = (
 ROOTS = (Path("/opt/quantum"), Path("/opt/quantum/paper"))
 LINKS = tuple(root / name for root in ROOTS for name in ("current", "previous"))
 KILL_SWITCH = "EXIT_EXECUTOR_KILL_SWITCH"
+# By unit, those that trade or decide. The brain is the last of them to be restarted, and with it
+# the mode of the host changes.
+RUNNING = {
+    "quantum-position-state-brain.service": "position-state-brain.env",
+    "quantum-intent-executor.service": "intent-executor.env",
+    "quantum-apply-layer.service": "apply-layer.env",
+    "quantum-exitbrain-v35.service": "exitbrain-v35.env",
+}
 # Who reads it.
 SWITCHED = (BRAIN_ENV.name, "intent-executor.env")
 OFF_WORDS = {"false", "0", "no", "off", "disabled"}
@@ -157,13 +182,6 @@ def link_target(link: Path) -> str:
     return os.readlink(link) if link.is_symlink() else ""
 
 
-def read_point() -> dict | None:
-    try:
-        return json.loads((SECRETS / POINT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None  # never written, or by a run that died: there is nothing to go back to
-
-
 def kept_file(path: Path) -> dict:
     status = path.stat()
     return {
@@ -185,27 +203,61 @@ def make_point(state: str, verdicts: dict[str, int]) -> dict:
     }
 
 
+def runs_what_lies_on_disk() -> bool:
+    try:
+        return not any(
+            why_restart(
+                {"name": unit, "env_file": str(SECRETS / file), "root": str(ROOTS[0])}, show(unit)
+            )
+            for unit, file in RUNNING.items()
+        )
+    except (OSError, ValueError):  # an env file that systemd would misread, or not read
+        return False
+
+
+class AtWorkError(Exception):
+    """Another deployment is at work on this host."""
+
+
 def note(check_mode: bool) -> dict:
     state = host_state()
     release = os.path.basename(link_target(LINKS[0]))
-    result = {"state": state, "verdicts": {}, "release": release, "kept": False}
+    result = {"state": state, "verdicts": {}, "release": release, "kept": False, "holder": ""}
     if state == NONE or not SECRETS.is_dir():
         return result
-    if state != UNKNOWN and not check_mode:  # a proof that fails raises an alert
-        result["verdicts"] = prove(state)[0]
     if check_mode:
         return result
+    refuse_another()
+    if state != UNKNOWN:  # a proof that fails raises an alert
+        result["verdicts"] = prove(state)[0]
     with exclusive(SECRETS):
-        if works(result["verdicts"]):
-            replace_all(SECRETS, {POINT: json.dumps(make_point(state, result["verdicts"]))})
-            return {**result, "kept": True}
-        left = read_point()
-        if left and isinstance(left["sources"], dict) and are_the_same(left["sources"], sources()):
-            release = os.path.basename(left["links"][str(LINKS[0])])
-            told = {"state": left["state"], "verdicts": left["verdicts"], "release": release}
-            return {**result, **told, "kept": True}
-        (SECRETS / POINT).unlink(missing_ok=True)
-    return result
+        refuse_another()
+        return {**result, **keep(state, result["verdicts"])}
+
+
+def refuse_another() -> None:
+    if pid := at_work(read_point(SECRETS)):
+        raise AtWorkError(
+            f"another deployment is at work on this host, from the connection of process {pid}. "
+            "Wait for its end. If nobody is there any more, end that process, or wait "
+            f"{AT_WORK_S // 60} minutes"
+        )
+
+
+def keep(state: str, verdicts: dict[str, int]) -> dict:
+    """Keep what works. Returns what it says otherwise than `note` of the host."""
+    left = read_point(SECRETS)
+    if left and not are_the_same(left["sources"], sources()):
+        left = None
+    if works(verdicts) and (not left or runs_what_lies_on_disk()):
+        return {"kept": True, "holder": write_point(make_point(state, verdicts), SECRETS)}
+    if not left:
+        drop_point(SECRETS)
+        return {}
+    told = {"release": os.path.basename(left["links"][str(LINKS[0])])}
+    if not works(verdicts):
+        told |= {"state": left["state"], "verdicts": left["verdicts"]}
+    return {**told, "kept": True, "holder": write_point(left, SECRETS)}
 
 
 def kill_switch_on(path: Path) -> bool:
@@ -244,6 +296,8 @@ def restore_file(path: Path, kept: dict) -> bool:
         os.fchown(file.fileno(), kept["uid"], kept["gid"])
         os.fchmod(file.fileno(), kept["mode"])
         os.fsync(file.fileno())
+    if content_to_restore(path, kept) != content:  # the kill switch was engaged while we wrote
+        return restore_file(path, kept)
     os.replace(temporary, path)
     return True
 
@@ -301,25 +355,28 @@ def put_back(point: dict) -> list[str]:
 
 
 def main() -> None:
-    operations = ["note", "go_back", "forget"]
     module = AnsibleModule(
-        argument_spec={"operation": {"type": "str", "choices": operations, "required": True}},
+        argument_spec={
+            "operation": {"type": "str", "choices": ["note", "go_back"], "required": True},
+            "holder": {"type": "str", "default": ""},
+        },
         supports_check_mode=True,
     )
-    operation = module.params["operation"]
     try:
-        if operation == "note":
+        if module.params["operation"] == "note":
             module.exit_json(changed=False, **note(module.check_mode))
-        locked = exclusive(SECRETS) if SECRETS.is_dir() else contextlib.nullcontext()
-        with locked:
-            point = read_point()
-            if operation == "forget" or not point or module.check_mode:
-                if operation == "forget" and not module.check_mode:
-                    (SECRETS / POINT).unlink(missing_ok=True)
-                module.exit_json(
-                    changed=False, kept=bool(point), restored=[], redis=False, units=[]
+        if module.check_mode:
+            module.exit_json(changed=False, restored=[], redis=False, units=[])
+        with exclusive(SECRETS):
+            point = own_point(module.params["holder"], SECRETS)
+            if not point:
+                module.fail_json(
+                    msg="another deployment has begun or ended on this host meanwhile: what this "
+                    "one kept is gone, and nothing was put back"
                 )
             restored = put_back(point)
+    except AtWorkError as error:
+        module.fail_json(msg=str(error))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         module.fail_json(msg=f"{where}{error.strerror}")
@@ -328,7 +385,7 @@ def main() -> None:
         "redis": any(str(path) in restored for path in REDIS),
         "units": [path.name for path in files() if is_unit(path)],
     }
-    module.exit_json(changed=bool(restored), kept=True, **result)
+    module.exit_json(changed=bool(restored), **result)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+../../service/module_utils/quantum_running.py

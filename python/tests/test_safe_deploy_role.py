@@ -3,15 +3,14 @@
 import base64
 import importlib.util
 import os
-import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+
+from quantum_exit import at_work
 
 ROLE = Path(__file__).resolve().parents[2] / "roles" / "safe_deploy"
 
@@ -36,7 +35,7 @@ def exitctl(monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.fixture
 def kept_point(monkeypatch: pytest.MonkeyPatch) -> Any:
     for short in (
-        *("quantum_envfile", "quantum_private_files", "quantum_running"),
+        *("quantum_envfile", "quantum_private_files", "quantum_running", "quantum_at_work"),
         "quantum_kept_point",
     ):
         name = f"ansible.module_utils.{short}"
@@ -237,7 +236,7 @@ root_only = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to root")
 
 
 def kept_content(kept_point: Any, directory: Path) -> str:
-    point = kept_point.read_point(directory)
+    point = at_work.read_point(directory)
     return base64.b64decode(point["files"][str(directory / "alerts.env")]["content"]).decode()
 
 
@@ -283,7 +282,7 @@ def test_a_changed_credential_makes_what_was_kept_useless(
     safe_point.keep("live", PASSED)
     (tmp_path / "testnet.env").write_text("BINANCE_TESTNET_API_KEY=another\n")
     assert safe_point.keep("live", FAILED) == {}
-    assert kept_point.read_point(tmp_path) is None
+    assert at_work.read_point(tmp_path) is None
 
 
 @root_only
@@ -293,49 +292,5 @@ def test_a_deployment_forgets_only_what_it_has_kept_itself(kept_point: Any, tmp_
     assert not kept_point.forget(mine, tmp_path)
     assert kept_point.own_point(another, tmp_path)
     assert kept_point.forget(another, tmp_path)
-    assert kept_point.read_point(tmp_path) is None
+    assert at_work.read_point(tmp_path) is None
     assert not kept_point.forget(another, tmp_path)
-
-
-@pytest.fixture
-def connection(tmp_path: Path) -> Iterator[str]:
-    """A process that is called as sshd's are, with a child. Its id."""
-    program = tmp_path / "sshd-session"
-    program.write_text("#!/bin/sh\nsleep 60 & echo $!; wait\n")
-    program.chmod(0o755)
-    with subprocess.Popen([program], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        child = process.stdout.readline().strip()
-        yield f"{process.pid} {child}"
-        process.kill()
-        subprocess.run(["kill", child], check=True)
-
-
-def test_another_deployment_is_known_by_its_connection(kept_point: Any, connection: str) -> None:
-    pid, child = connection.split()
-    theirs = kept_point.session(child)
-    assert theirs.startswith(f"{pid}:")
-    assert kept_point.session(pid) == theirs
-    now = time.time()
-
-    def at_work(session: str, since_epoch: float) -> str:
-        holder = {"id": "x", "session": session, "since_epoch": since_epoch}
-        told: str = kept_point.at_work({"holder": holder})
-        return told
-
-    assert at_work(theirs, now) == pid
-    # A person who left, a process of another time, none at all.
-    assert at_work(theirs, now - kept_point.AT_WORK_S - 1) == ""
-    assert at_work(f"{pid}:1", now) == ""
-    assert at_work("", now) == ""
-    assert kept_point.at_work(None) == ""
-    assert kept_point.at_work({"files": {}}) == ""
-
-
-def test_who_comes_again_from_the_same_connection_is_no_other(
-    kept_point: Any, connection: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    theirs = kept_point.session(connection.split()[1])
-    monkeypatch.setattr(kept_point, "session", lambda: theirs)
-    holder = {"id": "x", "session": theirs, "since_epoch": time.time()}
-    assert kept_point.at_work({"holder": holder}) == ""

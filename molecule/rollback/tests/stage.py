@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hosts import Ended, play, run_on
+from hosts import SSH_CONFIG, Ended, play, play_and_kill, run_on
 
 SCENARIO = Path(__file__).resolve().parents[1]
 HOST = "roll"
@@ -17,6 +17,13 @@ UNITS = (
     "quantum-apply-layer",
     "quantum-position-state-brain",
     "quantum-intent-executor",
+)
+# As from another machine: not by the connection that the first one keeps open.
+ANOTHER = (
+    "-e",
+    json.dumps(
+        {"ansible_ssh_common_args": f"-F '{SSH_CONFIG}' -o ControlPath=/run/quantum-another-%C"}
+    ),
 )
 KEPT = "/etc/quantum/before-deployment.json"
 
@@ -31,6 +38,12 @@ def playbook(name: str, *arguments: str) -> Ended:
 
 def deploy(project: str, *arguments: str) -> Ended:
     return playbook("site.yml", "-e", f"rollback_project={project}", *arguments)
+
+
+def deploy_and_kill(project: str, *arguments: str, what: str, when: Callable[[], object]) -> None:
+    inventory = SCENARIO / "inventory" / "hosts.yml"
+    words = ("-e", f"rollback_project={project}", *arguments)
+    play_and_kill(inventory, "site.yml", *words, what=what, when=when)
 
 
 def rollback(*arguments: str) -> Ended:

@@ -46,6 +46,27 @@ def test_a_release_whose_brain_is_never_ready_is_undone() -> None:
     assert_back(done, release, configuration, "quantum-exitbrain-v35.service did not become ready")
 
 
+def test_what_a_killed_deployment_wrote_and_never_ran_is_not_gone_back_to() -> None:
+    release, configuration, running = stage.current(), stage.configuration(), stage.processes()
+    wrong = {"credentials_extra": {"exitbrain-v35": {"EXIT_BRAIN_CYCLE_S": "never"}}}
+    stage.deploy_and_kill(
+        *("old", "-e", json.dumps(wrong)),
+        what="the env file is written",
+        when=lambda: stage.configuration() != configuration,
+    )
+    assert stage.processes() == running
+    # Its connection is still there: nobody else begins meanwhile, and nothing is touched.
+    kept = stage.run(f"sha256sum {stage.KEPT}").text
+    done = stage.deploy("new", *stage.ANOTHER)
+    assert done.code == 2
+    assert "another deployment is at work on this host" in done.text
+    assert "roll was not changed" in done.text
+    assert stage.run(f"sha256sum {stage.KEPT}").text == kept
+    # Who began comes again, and fails.
+    done = stage.deploy("never")
+    assert_back(done, release, configuration, "quantum-exitbrain-v35.service did not become ready")
+
+
 def test_a_change_of_mode_by_mistake_stops_before_anything_is_restarted() -> None:
     release, configuration, running = stage.current(), stage.configuration(), stage.processes()
     done = stage.deploy("new", "-e", "credentials_exit_executor_mode=SHADOW")

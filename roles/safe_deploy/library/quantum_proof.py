@@ -7,6 +7,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.quantum_exitctl import (
+    BRAIN_ENV,
     KILLED,
     LIVE,
     SHADOW,
@@ -106,7 +107,7 @@ def proven(module: AnsibleModule, expect: str) -> None:
     if faults:
         told = f"expected {expect}: {'; '.join(faults)}"
         module.fail_json(msg=f"{told}\n{report}", **result)
-    if module.params["holder"] and not forget(module.params["holder"]):
+    if module.params["holder"] and not forget(module.params["holder"], BRAIN_ENV.parent):
         module.warn("another deployment of this host began meanwhile: that one has the last word")
     module.exit_json(**result)
 

@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.quantum_at_work import AT_WORK_S, at_work, read_point
 from ansible.module_utils.quantum_envfile import EnvFileError, parse, render
 from ansible.module_utils.quantum_exitctl import (
     BRAIN_ENV,
@@ -20,15 +21,7 @@ from ansible.module_utils.quantum_exitctl import (
     prove,
     works,
 )
-from ansible.module_utils.quantum_kept_point import (
-    AT_WORK_S,
-    SECRETS,
-    at_work,
-    drop_point,
-    own_point,
-    read_point,
-    write_point,
-)
+from ansible.module_utils.quantum_kept_point import drop_point, own_point, write_point
 from ansible.module_utils.quantum_private_files import exclusive, replace_all
 from ansible.module_utils.quantum_running import show, why_restart
 
@@ -98,6 +91,7 @@ units:
   returned: for go_back
 """
 
+SECRETS = Path("/etc/quantum")
 SOURCES = ("testnet.env", "mainnet.env", "redis.env", "signing.env")
 # A deployment may add variables to these, and drop some of the first.
 MADE_HERE = ("redis.env", "signing.env")

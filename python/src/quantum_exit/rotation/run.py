@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from quantum_exit.at_work import AT_WORK_S, at_work, read_point
 from quantum_exit.rotation import files
 from quantum_exit.rotation.acl import MAINTENANCE, Accounts, hashed
 from quantum_exit.rotation.errors import Locked, RotationError
@@ -57,10 +58,20 @@ class Rotation:
             Kind.PRODUCERS: self._producers,
         }[self._request.kind]
         with files.exclusive(self._request.directory, LOCK_TIMEOUT_S):
+            self._refuse_deployment()
             if not self._request.check_only:
                 files.sweep(self._request.directory)
             self._recover()
             rotate()
+
+    def _refuse_deployment(self) -> None:
+        """One that fails puts back what it derived of the secrets as they were."""
+        if pid := at_work(read_point(self._request.directory)):
+            raise Locked(
+                f"a deployment is at work on this host, from the connection of process {pid}: wait "
+                "for its end. If nobody is there any more, end that process, or wait "
+                f"{AT_WORK_S // 60} minutes"
+            )
 
     # What the last run left behind
 

@@ -1,0 +1,1 @@
+../../../python/src/quantum_exit/at_work.py

@@ -170,6 +170,10 @@ def test_a_result_that_the_exchange_does_not_know_fails(stack: Stack) -> None:
     done = stack.exitctl("proof", "exitbrain", "--json")
     assert done.code == 1, done
     assert red(stack) == {"history"}
+    long_ago = {**invented, "timestamp": str(time.time() - 91 * 86_400)}
+    stack.redis.xadd(keys.APPLY_RESULT, dict(long_ago.items()))
+    assert red(stack) == set(), "the exchange keeps its books for 90 days"
+    stack.redis.xadd(keys.APPLY_RESULT, dict(invented.items()))
     # After a move to another environment it is in the books of the one that was left.
     last = stack.redis.xrevrange(keys.APPLY_RESULT, count=1)[0][0]
     stack.redis.hset(keys.ENVIRONMENT, "results_after", last)

@@ -10,7 +10,8 @@ from quantum_exit.values import Unknown
 
 REDIS_UNIT: Final = "redis-server.service"
 COURIER_UNIT: Final = "quantum-alerts.service"
-UNITS: Final = (*host.UNITS.values(), COURIER_UNIT, REDIS_UNIT)
+METRICS_UNIT: Final = "quantum-metrics.service"
+UNITS: Final = (*host.UNITS.values(), COURIER_UNIT, METRICS_UNIT, REDIS_UNIT)
 _FILTERED: Final = "2"
 """Of `Seccomp`: system calls are filtered."""
 

@@ -206,10 +206,15 @@ def kill_executors(
 
 
 def kill_redis(
-    world: World, server: RedisServer, kills: int, seed: int, show: Callable[[str], None]
+    world: World,
+    server: RedisServer,
+    kills: int,
+    seed: int,
+    show: Callable[[str], None],
+    terms: Terms = SLOW,
 ) -> None:
     """The executor lives; now and then it dies together with Redis."""
-    campaign = Campaign(world, seed)
+    campaign = Campaign(world, seed, terms)
     executor = world.start()
     try:
         while campaign.kills < kills:

@@ -63,3 +63,13 @@ def test_many_kills_of_redis(
 ) -> None:
     with capsys.disabled():
         kill_redis(battlefield, durable_redis, max(1, _LONG_KILLS // 4), seed=4, show=print)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(4 * 3600)
+def test_many_kills_of_redis_in_a_crowd(
+    battlefield: World, durable_redis: RedisServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kills = max(1, _LONG_KILLS // 8)
+    with capsys.disabled():
+        kill_redis(battlefield, durable_redis, kills, seed=7, show=print, terms=CROWDED)

@@ -256,6 +256,13 @@ def test_nothing_is_done_on_another_ledger_than_was_thought(
         assert redis.hget(keys.ledger("BTCUSDT"), "position_amt") == str(int(amount) - 1).encode()
 
 
+def test_a_ledger_that_is_no_text_stops_no_exit(redis: RedisClient, store: Store) -> None:
+    redis.hset(keys.ledger("BTCUSDT"), "position_amt", b"\xff")
+    first_granted(redis, store)
+    assert go_on(store) == ("granted", [b"PONG"])
+    assert redis.hget(keys.ledger("BTCUSDT"), "position_amt") == b"-1"
+
+
 def test_no_grant_behind_an_end_that_was_there_already(redis: RedisClient, store: Store) -> None:
     """Another one wrote it, and what our books hold since is not what was reckoned."""
     first_granted(redis, store)

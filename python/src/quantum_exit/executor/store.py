@@ -73,7 +73,7 @@ class Store:
     def __init__(self, redis: RedisClient, line: Line) -> None:
         self.redis = redis
         self._line = line
-        self._ledgers: dict[str, str] = {}
+        self._ledgers: dict[str, bytes] = {}
 
     def load_scripts(self) -> None:
         """Once per session with a server, which may have lost them."""
@@ -97,10 +97,10 @@ class Store:
 
     def _take_grant(self, grant: OpenGrant, answer: Any) -> str:
         _raise_first([answer])
-        word, *ledger = map(_text, answer)
+        word, *ledger = answer
         if ledger:
             self._ledgers[grant.symbol] = ledger[0]
-        return word
+        return _text(word)
 
     def is_killed(self) -> bool:
         """Whether the switch is on, for what is no order and so needs no grant."""
@@ -131,12 +131,11 @@ class Store:
         """`settle`, and in the same write the grant of the symbol's next plan, which holds only
         behind that end: as `grant`, or `moved` when the ledger is not what it would be then, or
         `unsettled` when it was not what was thought before: then neither was done."""
-        before = self._ledgers.get(grant.symbol, "")
-        ledger = () if ledger_after is None else (before, *ledger_after(before))
-        amount = ledger[1 + ledger.index("position_amt", 1)] if ledger else before
+        before, fields = self._reckon(grant.symbol, ledger_after)
+        amount = fields.get("position_amt", before)
         settled, granted, *others = self._line.ask(
             [
-                _settle_call(ending, ledger),
+                _settle_call(ending, before, fields),
                 _grant_call(grant, None, intent_id, after=(ending.identity, amount)),
                 *then,
             ]
@@ -144,16 +143,21 @@ class Store:
         _raise_first([settled])
         word = self._take_grant(grant, granted)
         if isinstance(settled, list):
-            self._ledgers[grant.symbol] = _text(settled[0])
+            self._ledgers[grant.symbol] = settled[0]
             return "unsettled", []
         return word, others
 
     def ledger_behind(self, symbol: str, ledger_after: LedgerAfter | None) -> dict[str, str]:
         """What of the symbol's ledger an end is going to change."""
-        if ledger_after is None:
-            return {}
-        fields = ledger_after(self._ledgers.get(symbol, ""))
-        return dict(zip(fields[0::2], fields[1::2], strict=True))
+        return self._reckon(symbol, ledger_after)[1]
+
+    def _reckon(
+        self, symbol: str, ledger_after: LedgerAfter | None
+    ) -> tuple[bytes, dict[str, str]]:
+        """The ledger's amount before, as it came (it may be no text), and its fields after."""
+        before = self._ledgers.get(symbol, b"")
+        fields = () if ledger_after is None else ledger_after(_text(before))
+        return before, dict(zip(fields[0::2], fields[1::2], strict=True))
 
     def settle(
         self,
@@ -166,15 +170,12 @@ class Store:
         which Redis sees behind it."""
         symbol = ending.result.symbol
         while True:
-            ledger: tuple[str, ...] = ()
-            if ledger_after is not None:
-                before = self._ledgers.get(symbol, "")
-                ledger = (before, *ledger_after(before))
-            answer, *others = self._line.ask([_settle_call(ending, ledger), *then])
+            before, fields = self._reckon(symbol, ledger_after)
+            answer, *others = self._line.ask([_settle_call(ending, before, fields), *then])
             _raise_first([answer])
             if not isinstance(answer, list):
                 return others
-            self._ledgers[symbol] = _text(answer[0])
+            self._ledgers[symbol] = answer[0]
 
     def deny(self, endings: list[Ending]) -> None:
         """The ends of plans without an order: one atomic step for those of one stream."""
@@ -203,7 +204,7 @@ def _grant_call(
     grant: OpenGrant,
     replaces: OpenGrant | None,
     intent_id: str,
-    after: tuple[str, str] | None = None,
+    after: tuple[str, Argument] | None = None,
 ) -> tuple[Argument, ...]:
     """`after`: the plan that must have ended, and the amount its ledger must hold since."""
     ended, amount = after or ("", "")
@@ -231,7 +232,9 @@ def _grant_call(
     return _GRANT.call(script_keys, args)
 
 
-def _settle_call(ending: Ending, ledger: tuple[str, ...]) -> tuple[Argument, ...]:
+def _settle_call(ending: Ending, before: bytes, fields: dict[str, str]) -> tuple[Argument, ...]:
+    """`before` and `fields` of the ledger; without fields it stays as it is."""
+    ledger: tuple[Argument, ...] = (before, *chain.from_iterable(fields.items())) if fields else ()
     result = ending.result
     metrics = result.metrics()
     counts = (len(metrics), len(ledger))
@@ -285,4 +288,4 @@ def _raise_first(answers: list[object]) -> None:
 
 
 def _text(value: object) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -1,5 +1,6 @@
 """The protective stop on the exchange: placed, moved make-before-break, swept."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
@@ -274,6 +275,21 @@ def test_a_stop_that_fired_explains_one_change_and_no_later_one(brain: Brain) ->
     brain.exchange.hold(BTC, "0.5", "100")  # and takes half of it away: told as well
     brain.cycle(2)
     assert len(brain.alerts("UNAUTHORIZED_POSITION_CHANGE")) == 2
+
+
+def test_a_stop_that_fired_while_an_outcome_was_unknown_explains_the_change(brain: Brain) -> None:
+    """However long that takes: nobody asks what a stop did before it is over."""
+    _with_stop(brain)
+    client_id, ack = next(iter(brain.exchange.algos.items()))
+    brain.redis.hset(keys.EXECUTOR_OPEN, "grant", json.dumps({"symbol": BTC}))
+    brain.exchange.algos[client_id] = replace(ack, status="FINISHED", actual_order_id=7)
+    brain.exchange.hold(BTC, "0", "0")
+    brain.cycle()
+    brain.answer(_asked(brain, CANCEL)[-1], error="binance_error:-2011:Unknown order sent.")
+    brain.cycle(100)
+    brain.redis.delete(keys.EXECUTOR_OPEN)
+    brain.cycle(5)
+    assert brain.alerts("UNAUTHORIZED_POSITION_CHANGE") == []
 
 
 def test_a_stop_that_cannot_be_looked_up_costs_no_exit(brain: Brain) -> None:

@@ -64,6 +64,24 @@ def test_our_own_exit_is_explained_whichever_comes_first(brain: Brain) -> None:
     assert brain.alerts(KIND) == []
 
 
+def test_the_exchange_may_show_one_fill_and_not_yet_the_next(brain: Brain) -> None:
+    brain.exchange.hold(BTC, "1", "100")
+    brain.cycle(3)
+    brain.result("exit-a", BTC, "SELL", "0.3")
+    brain.cycle()
+    brain.result("exit-b", BTC, "SELL", "0.2")
+    brain.exchange.hold(BTC, "0.7", "100")
+    brain.cycle()
+    brain.restart()
+    brain.cycle(3)
+    brain.exchange.hold(BTC, "0.5", "100")
+    brain.cycle()
+    assert brain.alerts(KIND) == []
+    brain.exchange.hold(BTC, "0.7", "100")  # what has shown by now is no excuse any more
+    brain.cycle(2)
+    assert len(brain.alerts(KIND)) == 1
+
+
 def test_an_opening_by_a_producers_plan_is_explained(brain: Brain) -> None:
     brain.cycle(2)
     brain.exchange.hold(BTC, "0.3", "100")

@@ -167,6 +167,15 @@ def reconciled(
     return after
 
 
+def remembered(entry: SymbolStops, now_epoch: float) -> SymbolStops:
+    """`entry` where an order may be on its way: what a stop did shows only once that order has
+    ended, so none is forgotten before."""
+    stops = tuple(
+        _unseen(stop, now_epoch) if stop.state is StopState.UNSEEN else stop for stop in entry.stops
+    )
+    return replace(entry, stops=stops)
+
+
 def has_fired(ack: AlgoAck) -> bool:
     return ack.status in _FIRED or bool(ack.actual_order_id)
 

@@ -26,6 +26,7 @@ from quantum_exit.brain.resting import (
     StopRights,
     StopStep,
     reconciled,
+    remembered,
     step_stops,
     without_spent,
 )
@@ -172,6 +173,8 @@ def _step_all_stops(
     stops = without_spent(before.stops, inputs.stop_fills)
     if inputs.stop_list is not None:
         stops = reconciled(stops, inputs.stop_list.orders, inputs.now_epoch)
+    for symbol in stops.keys() & (inputs.reading.granted or frozenset()):
+        stops[symbol] = remembered(stops[symbol], inputs.now_epoch)
     if not stops and not inputs.exchange_stop:
         return {}
     results: dict[str, list[PlanResult]] = {}

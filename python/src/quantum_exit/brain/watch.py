@@ -35,6 +35,9 @@ class Book:
     suspect_cycles: int = 0
     filled_epoch: float = 0.0
     """When the last fill was entered."""
+    before_fill: Decimal | None = None
+    """What was expected before it, until it shows: the exchange may show one fill and not yet
+    the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +91,17 @@ def _look(symbol: str, book: Book, seen: Decimal, sight: Sight) -> tuple[Book, U
         quiet = filled is None and symbol not in sight.granted | sight.unreadable
         return Book(seen if quiet else None, seen, seen), None
     expected = book.expected + (filled or _ZERO)
-    filled_epoch = sight.now_epoch if filled is not None else book.filled_epoch
-    book = replace(book, expected=expected, filled_epoch=filled_epoch)
+    if filled is not None:
+        filled_epoch, before_fill = sight.now_epoch, book.expected
+        book = replace(book, expected=expected, filled_epoch=filled_epoch, before_fill=before_fill)
     if symbol in sight.unreadable:
         return book, None
     if seen == expected:
-        return replace(book, seen=seen, explained=seen, suspect_cycles=0), None
+        return replace(book, seen=seen, explained=seen, suspect_cycles=0, before_fill=None), None
     if symbol in sight.granted:
         return replace(book, seen=seen, suspect_cycles=0), None
-    lagging = seen == book.explained and sight.now_epoch - filled_epoch < EXCHANGE_LAG_S
-    if lagging:
+    lags = seen in (book.explained, book.before_fill)
+    if lags and sight.now_epoch - book.filled_epoch < EXCHANGE_LAG_S:
         return replace(book, seen=seen), None
     suspect_cycles = book.suspect_cycles + 1
     if suspect_cycles < SUSPECT_CYCLES:
@@ -151,6 +155,7 @@ def dump_book(book: Book) -> str:
         "explained": format_number(book.explained),
         "suspect_cycles": book.suspect_cycles,
         "filled_epoch": book.filled_epoch,
+        "before_fill": None if book.before_fill is None else format_number(book.before_fill),
     }
     return json.dumps(document, separators=(",", ":"))
 
@@ -159,10 +164,12 @@ def load_book(text: str | bytes) -> Book:
     """Raises ValueError, KeyError, TypeError or ArithmeticError for what is not ours."""
     document = json.loads(text)
     expected = document["expected"]
+    before_fill = document.get("before_fill")  # an older release did not keep it
     return Book(
         expected=None if expected is None else finite(expected),
         seen=finite(document["seen"]),
         explained=finite(document["explained"]),
         suspect_cycles=int(document["suspect_cycles"]),
         filled_epoch=float(document["filled_epoch"]),
+        before_fill=None if before_fill is None else finite(before_fill),
     )

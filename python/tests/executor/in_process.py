@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import redis
 
+from paper_exchange.testing import PaperExchange
 from quantum_exit import keys
 from quantum_exit.binance.client import Client
 from quantum_exit.binance.clock import ClockSample, ExchangeClock
@@ -46,7 +48,7 @@ FATES: dict[str, Any] = {
 class Exchange:
     base_url, api_key, secret_key = "http://127.0.0.1:9", "key", "secret"
 
-    def __init__(self, redis_url: str, fate: Callable[[], str]) -> None:
+    def __init__(self, redis_url: str, fate: Callable[[], str] = lambda: "at once") -> None:
         self.redis: Any = connect(redis_url, decode=True)
         self.fate = fate
         self.lock = threading.Lock()
@@ -54,6 +56,8 @@ class Exchange:
         self.orders: dict[str, OrderAck] = {}
         self.sent: list[tuple[str, str, str]] = []
         """Symbol, plan and client id, as they arrived."""
+        self.at_order: dict[int, Callable[[], object]] = {}
+        """What happens while the n-th order is on the wire."""
         self.on_the_wire: set[str] = set()
         self.killed_ms: float | None = None
         self.broken: list[str] = []
@@ -81,6 +85,7 @@ class Exchange:
                     self.broken.append(f"{promise}: {request} of plan {granted}")
             self.on_the_wire.add(symbol)
             self.sent.append((symbol, *(granted or [""]), client_id))
+            self.at_order.pop(len(self.sent), lambda: None)()
             return self.fate()
 
     def end(self, request: SignedRequest, status: str = "FILLED") -> OrderAck:
@@ -132,35 +137,47 @@ class Hands(Client):
         return []
 
 
-class Sessions:
-    """The main loop's part: a session that has ended is followed by another one."""
+class Inside:
+    """The world of such an executor, and the main loop's part: a session that has ended is
+    followed by another one."""
 
-    def __init__(self, world: World, exchange: Exchange, **environ: str) -> None:
-        self._world = world
+    def __init__(
+        self, redis_url: str, directory: Path, exchange: Exchange | None = None, **environ: str
+    ) -> None:
+        self.exchange = exchange or Exchange(redis_url)
+        self.world = World(redis_url, cast(PaperExchange, self.exchange), directory)
+        self.world.be_well()
         self.market, self.clock, rate = Market(), ExchangeClock(), RateState()
         one, most = Decimal(1), Decimal(999)
         rules = SymbolRules("", "TRADING", one, *[one, one, most] * 2, one, one * 2, one)
         self.market.take_rules(dict.fromkeys(SYMBOLS, rules))
         self.market.not_ready = ""
-        settings = from_environ(world.environ(QUANTUM_RECV_WINDOW_MS=str(FENCE_MS), **environ))
+        environ = self.world.environ(QUANTUM_RECV_WINDOW_MS=str(FENCE_MS), **environ)
         clients: Any = SimpleNamespace(
-            clock=self.clock, make=lambda: Hands(exchange, self.clock, rate)
+            clock=self.clock, make=lambda: Hands(self.exchange, self.clock, rate)
         )
-        self._begin = partial(Session, settings, self.market, clients, Tape())
-        self.now: Session | None = None
+        self._begin = partial(Session, from_environ(environ), self.market, clients, Tape())
+        self._session: Session | None = None
+        self.tend()
+
+    @property
+    def session(self) -> Session:
+        assert self._session is not None
+        return self._session
 
     def tend(self) -> None:
         mono = time.monotonic()
         self.clock.add(ClockSample(int(time.time() * 1000), mono, mono))
         self.market.take_marks(dict.fromkeys(SYMBOLS, Decimal(100)))
-        self._world.observe()
-        if self.now is None or self.now.stop.is_set():
+        self.world.observe()
+        if self._session is None or self._session.stop.is_set():
             self.close()
-            self.now = self._begin()
-            self.now.start()
+            self._session = self._begin()
+            self._session.start()
 
     def close(self) -> None:
-        if self.now is not None:
-            self.now.close()
-            failure = self.now.failure
+        """May be repeated. Fails if a session ended for another reason than Redis."""
+        if self._session is not None:
+            self._session.close()
+            failure = self._session.failure
             assert failure is None or isinstance(failure, redis.RedisError), failure

@@ -10,11 +10,10 @@ from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from paper_exchange.testing import PaperExchange
 from quantum_exit import keys
 from quantum_exit.bus.connection import RedisClient, connect
 from quantum_exit.bus.line import Line
@@ -28,7 +27,7 @@ from quantum_exit.messages import OrderType
 from quantum_exit.values import OrderSide
 
 from .harness import BRIDGE, Executor, World, wait_for
-from .in_process import Exchange, Sessions
+from .in_process import Inside
 
 QTY = "0.01"
 EXECUTED = ("EXECUTED", "")
@@ -132,15 +131,27 @@ def test_a_cancellation_behind_an_exit_is_of_a_stop_of_its_symbol(world: World) 
     assert resting["clientAlgoId"] == client_id
 
 
+# In this process, on a single order thread
+
+
+@pytest.fixture
+def inside(redis_url: str, tmp_path: Path) -> Iterator[Inside]:
+    one = Inside(redis_url, tmp_path, INTENT_EXECUTOR_ORDER_THREADS="1")
+    yield one
+    one.close()  # and no session has failed
+
+
+def exits(inside: Inside, symbol: str, count: int) -> list[str]:
+    return inside.world.send_together(
+        [inside.world.signed(symbol=symbol, qty="1") for _ in range(count)]
+    )
+
+
 def test_a_gate_that_fails_on_the_next_one_costs_the_others_nothing(
-    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It passed them all when it was read, and finds another world by now."""
-    exchange = Exchange(redis_url, lambda: "at once")
-    world = World(redis_url, cast(PaperExchange, exchange), tmp_path)
-    world.be_well()
-    sessions = Sessions(world, exchange)
-    sessions.tend()
+    world = inside.world
     plans = [world.signed(qty="1") for _ in range(3)]
 
     def judge_or_fail(claim: Claim, *others: Any) -> object:
@@ -149,13 +160,45 @@ def test_a_gate_that_fails_on_the_next_one_costs_the_others_nothing(
         return judge(claim, *others)
 
     monkeypatch.setattr(approver, "judge", judge_or_fail)
-    try:
-        world.assert_settled(world.send_together(plans))
-    finally:
-        sessions.close()  # and none has failed
-        world.close()
+    world.assert_settled(world.send_together(plans))
     ends = [(result["decision"], result["error"]) for result in world.results()]
     assert ends == [EXECUTED, ("ERROR", "internal_error:ArithmeticError"), EXECUTED]
+
+
+def test_an_exit_of_another_symbol_waits_for_one_order_alone(inside: Inside) -> None:
+    def at_the_third_order() -> None:
+        exits(inside, "ETHUSDT", 1)
+        wait_for(lambda: not inside.session.context.lanes.may_go_on(), "it waits for the thread")
+
+    inside.exchange.at_order[3] = at_the_third_order
+    exits(inside, "BTCUSDT", 9)
+    wait_for(lambda: len(inside.world.results()) == 10, "all results")
+    assert [symbol for symbol, *_ in inside.exchange.sent].index("ETHUSDT") == 3
+
+
+def test_a_queue_stops_with_its_session(inside: Inside) -> None:
+    inside.exchange.at_order[3] = lambda: inside.session.context.lanes.close()
+    plan_ids = exits(inside, "BTCUSDT", 9)
+    wait_for(lambda: len(inside.world.results()) == 3, "three results")
+    inside.close()
+    assert len(inside.exchange.sent) == 3
+    assert not inside.world.redis.hlen(keys.EXECUTOR_OPEN)
+    inside.tend()
+    inside.world.assert_settled(plan_ids)
+
+
+def test_a_queue_waits_while_no_order_may_be_sent(inside: Inside) -> None:
+    def at_the_third_order() -> None:
+        inside.market.not_ready = "the exchange is silent"
+
+    inside.exchange.at_order[3] = at_the_third_order
+    plan_ids = exits(inside, "BTCUSDT", 9)
+    wait_for(lambda: inside.session.context.exits_that_waited, "the fourth waits")
+    assert len(inside.exchange.sent) == 3
+    assert inside.world.redis.exists(keys.permit(plan_ids[3]))
+    inside.market.not_ready = ""
+    inside.world.assert_settled(plan_ids)
+    assert not inside.session.context.exits_that_waited
 
 
 # The one write, without an executor

@@ -9,24 +9,23 @@ from collections import Counter, deque
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import redis
 
-from paper_exchange.testing import PaperExchange
 from quantum_exit import keys
 
-from .harness import World, wait_for
-from .in_process import FATES, HELD, SYMBOLS, Exchange, Sessions
+from .harness import wait_for
+from .in_process import FATES, HELD, SYMBOLS, Exchange, Inside
 
 USUAL = [*["at once"] * 60, *["late", "unfilled", "limited", *FATES] * 2]
 
 
 class Storm:
-    def __init__(self, world: World, exchange: Exchange, dice: random.Random) -> None:
-        self.world, self.exchange, self.dice = world, exchange, dice
-        self.sessions = Sessions(world, exchange)
+    def __init__(self, inside: Inside, dice: random.Random) -> None:
+        self.inside, self.world, self.exchange = inside, inside.world, inside.exchange
+        self.dice = dice
         self.sent: list[str] = []
         self.taken_back: set[str] = set()
         self.added = dict.fromkeys(SYMBOLS, 0)
@@ -48,7 +47,7 @@ class Storm:
             wait_for(lambda: len(self.exchange.sent) >= begun, "a few orders", 0.1)
         self._blows.rotate(1)
         self._blows[0](plan_ids)
-        self.sessions.tend()
+        self.inside.tend()
 
     def _plan(self, symbol: str) -> dict[str, str]:
         if self.dice.random() < 0.15:
@@ -73,8 +72,7 @@ class Storm:
         self.world.switch(active=False)
 
     def _end_session(self, _: list[str]) -> None:
-        assert self.sessions.now is not None
-        self.sessions.now.stop.set()
+        self.inside.session.stop.set()
 
     def _cut(self, _: list[str]) -> None:
         connected: Any = self.world.redis.client_list()
@@ -84,7 +82,7 @@ class Storm:
                     self.world.redis.client_kill_filter(client["id"])
 
     def settled(self) -> bool:
-        self.sessions.tend()
+        self.inside.tend()
         return not self.world.pending() and not self.world.redis.hlen(keys.EXECUTOR_OPEN)
 
     def check(self) -> None:
@@ -105,19 +103,15 @@ class Storm:
 def storm(redis_url: str, directory: Path, seed: int, blows: int) -> None:
     dice = random.Random(seed)
     exchange = Exchange(redis_url, lambda: dice.choice(USUAL))
-    world = World(redis_url, cast(PaperExchange, exchange), directory)
-    world.be_well()
-    one = Storm(world, exchange, dice)
-    one.sessions.tend()
+    one = Storm(Inside(redis_url, directory, exchange), dice)
     try:
         for _ in range(blows):
             one.blow()
         wait_for(one.settled, "every plan answered", 60)
         one.check()
-        print(Counter(result["decision"] for result in world.results()))
+        print(Counter(result["decision"] for result in one.world.results()))
     finally:
-        one.sessions.close()
-        world.close()
+        one.inside.close()
 
 
 def test_storm(redis_url: str, tmp_path: Path) -> None:

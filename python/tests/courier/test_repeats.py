@@ -150,6 +150,19 @@ def test_old_alerts_are_forgotten_but_never_one_that_waits(line: Line) -> None:
     assert len(line.waiting()) == 1
 
 
+def test_a_storm_of_alerts_does_not_fill_the_disk(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quantum_exit.courier.spool.KEEP_MOST", 3)
+    for _ in range(7):
+        line.say("MODE_CHANGED")
+    waiting = line.spool.next_for("webhook", 10)
+    line.spool.delivered("webhook", [one.seq for one in waiting[1:]], line.now)
+    line.spool.forget_old(line.now)
+    kept = [one["alert_id"] for one in line.spool.recent(10)]
+    assert kept == ["id-7", "id-6", "id-5", "id-1"], "the newest, and one that still waits"
+
+
 def test_a_broken_spool_is_put_aside_and_said(tmp_path: Path) -> None:
     path = tmp_path / "spool"
     path.write_bytes(b"not a database at all" * 100)

@@ -22,6 +22,9 @@ DEADMAN: Final = "deadman"
 """The queue that is fed by canaries alone, and only once everybody else has them."""
 KEEP_S: Final = 30 * 86_400.0
 """For as long an alert that comes a second time is known by its id."""
+KEEP_MOST: Final = 200_000
+"""Of those that wait for nobody. More than the stream holds: one that is read anew from its
+beginning is known whole."""
 _BUSY_S: Final = 10.0
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS alerts (
@@ -273,10 +276,12 @@ class Spool:
         ]
 
     def forget_old(self, now_epoch: float) -> None:
+        newest = self._one("SELECT coalesce(max(seq), 0) FROM alerts")[0]
         self._db.execute(
-            "DELETE FROM alerts WHERE taken_epoch < ? AND (repeat = 1 OR delivered_epoch > 0) "
+            "DELETE FROM alerts WHERE (taken_epoch < ? OR seq <= ?) "
+            "AND (repeat = 1 OR delivered_epoch > 0) "
             "AND NOT EXISTS (SELECT 1 FROM waiting w WHERE w.seq = alerts.seq)",
-            (now_epoch - KEEP_S,),
+            (now_epoch - KEEP_S, newest - KEEP_MOST),
         )
 
     def _one(self, query: str) -> Any:

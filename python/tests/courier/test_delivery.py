@@ -38,7 +38,7 @@ class Fake:
     per_min = 1000
     digests = True
 
-    def __init__(self, stop: threading.Event, *script: NotDelivered | None) -> None:
+    def __init__(self, stop: threading.Event, *script: Exception | None) -> None:
         self.got: list[list[str]] = []
         self.harmless: list[bool] = []
         self._stop = stop
@@ -99,6 +99,18 @@ def test_only_a_message_that_is_refused_twice_goes_out_in_other_words(tmp_path: 
     deliver(tmp_path / "spool", fake, stop, alerts=2)
     assert fake.harmless == [False, False, False, False, True, False]
     assert fake.got == [["0"], ["1"]]
+
+
+def test_one_that_cannot_even_be_sent_is_told_and_goes_out_in_other_words(tmp_path: Path) -> None:
+    """A defect of ours must neither silence what comes after it, nor be silent itself."""
+    stop = Waits(100)
+    fake = Fake(stop, ValueError("odd"), ValueError("odd"), None, None)
+    deliver(tmp_path / "spool", fake, stop, alerts=2)
+    assert fake.harmless == [False, False, True, False]
+    assert fake.got == [["0"], ["1"]]
+    stop = Waits(2)
+    deliver(tmp_path / "another", Fake(stop, *[ValueError("odd")] * 9), stop)
+    assert Spool(tmp_path / "another").record()["webhook:trouble"].startswith("internal error")
 
 
 def test_many_become_lists_in_order(tmp_path: Path) -> None:

@@ -136,6 +136,18 @@ def test_the_webhook_gets_each_alert_whole(receiver: Receiver, tmp_path: Path) -
     }
 
 
+def test_harmless_words_leave_nothing_that_could_be_refused(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    receiver.refuse_if = "poison"
+    odd = replace(alert(why="poison"), extra={"more": "poison"})
+    destination = only(settings("webhook", receiver), tmp_path)
+    with pytest.raises(NotDelivered):
+        destination.send([odd])
+    destination.send([odd], harmless=True)
+    assert receiver.ids() == ["id-1"]
+
+
 def test_an_alert_names_no_other_host_than_this(receiver: Receiver, tmp_path: Path) -> None:
     more = {"host": "exit-2", "deny_count": "3"}
     only(settings("webhook", receiver), tmp_path).send([replace(alert(), extra=more)])

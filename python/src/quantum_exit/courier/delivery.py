@@ -78,7 +78,7 @@ class Delivery:
             except sqlite3.Error as error:
                 log.error("%s: the spool: %s", self._destination.name, error)
                 self._stop.wait(_FIRST_PAUSE_S)
-            except Exception:  # a defect of one message must not silence all others
+            except Exception:
                 log.exception("%s: internal error", self._destination.name)
                 self._stop.wait(_LONGEST_PAUSE_S)
 
@@ -115,7 +115,14 @@ class Delivery:
 
     def _send(self, batch: Sequence[Waiting]) -> None:
         harmless = self._refusals >= _TRIES_AS_IT_IS
-        self._destination.send([one.alert for one in batch], harmless=harmless)
+        try:
+            self._destination.send([one.alert for one in batch], harmless=harmless)
+        except NotDelivered:
+            raise
+        except Exception as error:  # a defect of one message must not silence all others
+            log.exception("%s: internal error", self._destination.name)
+            why = f"internal error: {type(error).__name__}"
+            raise NotDelivered(why, refused=True) from None
         self._pace.sent(self._monotonic())
 
     def _note(self, spool: Spool, seqs: Sequence[int]) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import smtplib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.message import EmailMessage
 from email.utils import formatdate
 from typing import Final, Protocol
@@ -131,9 +131,10 @@ class Webhook:
 
     def send(self, alerts: Sequence[Taken], *, harmless: bool = False) -> None:
         for alert in alerts:
-            document = self.words.mask.value(alert.document(self.words.host))
-            if harmless:
-                document = {**document, "details": {"text": wording.HARMLESS}}
+            told = replace(alert, details={"text": wording.HARMLESS}, extra={})
+            document = self.words.mask.value(
+                (told if harmless else alert).document(self.words.host)
+            )
             headers = {"Idempotency-Key": quote(alert.alert_id)}  # it may hold anything
             if self.authorization:
                 headers["Authorization"] = self.authorization

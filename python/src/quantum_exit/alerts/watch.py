@@ -40,6 +40,8 @@ TIMERS: Final[Mapping[str, float]] = {
 }
 """Our other timers, and how long one may not have fired."""
 REDIS_MAY_START_S: Final = 10.0
+_ALERTS_READ: Final = 5000
+"""At most, in one look; behind a storm of them a service may be told of twice."""
 _TOLD: Final = "told:"
 _LAYERS: Final = {
     "exitbrain": "layer 3 and the owner",
@@ -161,7 +163,7 @@ def _restarts(bus: redis.Redis, state: Mapping[str, str], since_epoch: float) ->
         return Restarts()  # where it does not answer, that is told of the timers
     after = f"{int((since_epoch - TELLING_S) * 1000)}"
     told = set()
-    for _, fields in cast("list[Any]", bus.xrange(keys.ALERTS, min=after)):
+    for _, fields in cast("list[Any]", bus.xrange(keys.ALERTS, min=after, count=_ALERTS_READ)):
         details = observe.load_json(fields.get("details"))
         # Our own were about what came before them.
         if fields.get("alert_type") == AlertType.SERVICE_FAILED and isinstance(details, dict):

@@ -4,6 +4,8 @@ import json
 from decimal import Decimal
 from itertools import pairwise
 
+import pytest
+
 from quantum_exit import keys
 from quantum_exit.messages import ExitIntent, IntentAction
 from quantum_exit.signing import INTENT_FIELDS, Verifier
@@ -330,9 +332,11 @@ def test_a_flushed_redis_loses_neither_the_highest_price_nor_what_is_in_flight(
     assert brain.redis.get(keys.BRAIN_ENV_KILL) == "false"
 
 
+@pytest.mark.parametrize("on_its_way", [False, True])
 def test_one_answer_without_a_position_that_nothing_closed_loses_no_trailing_stop(
-    brain: Brain,
+    brain: Brain, on_its_way: bool
 ) -> None:
+    """Nor where an order may have closed it: its result says so, or it ends without one."""
     trailing = {"stop_loss_pct": 5, "trailing_start_pct": 2, "trailing_distance_pct": 1}
     brain.policy({"default": trailing})
     brain.exchange.hold(BTC, "1", "100")
@@ -340,6 +344,8 @@ def test_one_answer_without_a_position_that_nothing_closed_loses_no_trailing_sto
     brain.price(BTC, "110")
     brain.cycle()
     held, brain.exchange.held = brain.exchange.held, {}
+    if on_its_way:
+        brain.redis.hset(keys.EXECUTOR_OPEN, "grant", json.dumps({"symbol": BTC}))
     brain.cycle()
     brain.exchange.held = held
     brain.price(BTC, "108.9")

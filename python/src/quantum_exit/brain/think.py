@@ -203,7 +203,7 @@ def _rights(symbol: str, track: Track | None, inputs: Inputs) -> StopRights:
     is_closing = close is not None and close.state is AskState.IN_FLIGHT
     return StopRights(
         wanted=is_live and inputs.exchange_stop and track is not None,
-        may_place=is_live and not is_closing,
+        may_place=is_live and not is_closing and symbol in inputs.seen.positions,
         may_cancel=is_live,
         may_sweep=is_live or (mode is Mode.KILLED and inputs.mode.can_sign),
     )

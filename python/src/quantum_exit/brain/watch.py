@@ -112,12 +112,12 @@ def _look(symbol: str, book: Book, seen: Decimal, sight: Sight) -> tuple[Book, U
 
 def still_held(books: Mapping[str, Book], sight: Sight) -> frozenset[str]:
     """Symbols that this answer of the exchange shows flat, with no fill to say why: once, that
-    may be the answer's fault. The next one is believed, and told by `watch`."""
+    may be the answer's fault. The next one is believed, and told by `watch`; where an order may
+    be on its way, once that has ended."""
     return frozenset(
         symbol
         for symbol, book in books.items()
         if symbol not in sight.observed
-        and symbol not in sight.granted
         and symbol not in sight.unreadable
         and book.suspect_cycles + 1 < SUSPECT_CYCLES
         and book.expected

@@ -8,11 +8,12 @@ import time
 from decimal import Decimal
 
 import pytest
+import redis
 
 from quantum_exit import keys
 
 from ..conftest import RedisServer
-from .harness import BRIDGE, World, wait_for
+from .harness import BRIDGE, Fields, World, wait_for
 
 
 def test_redis_killed_and_restarted(durable_world: World, durable_redis: RedisServer) -> None:
@@ -324,3 +325,49 @@ def test_a_broken_ledger_or_count_stops_no_exit(empty_world: World, key: str) ->
     world.assert_settled([plan["plan_id"] for plan in plans])
     assert world.ledger("BTCUSDT")["position_amt"] == "-0.1"
     assert not world.metric("duplicates")
+
+
+LAST = f"{2**64 - 1}-{2**64 - 1}"
+
+
+def accepted(world: World, plan: Fields) -> bool:
+    try:
+        world.send(plan)
+    except redis.ResponseError:
+        return False
+    return True
+
+
+def test_the_last_id_of_all_stops_no_exit(empty_world: World) -> None:
+    """Who may write plans may name their ids, and after the last one Redis takes no other."""
+    world = empty_world
+    world.hold("BTCUSDT", "1")
+    world.redis.xgroup_create(keys.APPLY_PLAN, keys.GROUP_PERMITS, "0", mkstream=True)
+    world.start()
+    before = world.signed(qty="0.1")
+    assert world.outcome(before) == ("EXECUTED", "")
+    last = world.opening(qty="0.01")
+    world.allow(last)
+    world.redis.xadd(keys.APPLY_PLAN, last, id=LAST)
+    exit_ = world.signed(qty="0.1")
+    wait_for(lambda: accepted(world, exit_), "plans are taken again")
+    assert world.result(exit_["plan_id"])["decision"] == "EXECUTED"
+    world.assert_settled([plan["plan_id"] for plan in (before, last, exit_)])
+    groups = {group["name"] for group in world.redis.xinfo_groups(keys.APPLY_PLAN)}
+    assert groups == {keys.GROUP_EXECUTOR, keys.GROUP_PERMITS}
+    assert len(world.alerts("LAYER_DOWN")) == 1
+
+
+def test_what_waits_in_such_a_stream_is_answered_by_a_start(empty_world: World) -> None:
+    world = empty_world
+    world.hold("BTCUSDT", "1")
+    executor = world.start()
+    executor.stop()
+    plans = [world.signed(qty="0.1"), world.signed(qty="0.2")]
+    for plan in plans:
+        world.send(plan)
+    world.redis.xadd(keys.APPLY_PLAN, {"no": "plan"}, id=LAST)
+    world.start()
+    world.assert_settled(["", *(plan["plan_id"] for plan in plans)])
+    assert world.exchange.position("BTCUSDT") == Decimal("0.7")
+    wait_for(lambda: accepted(world, world.signed(qty="0.1")), "plans are taken again")

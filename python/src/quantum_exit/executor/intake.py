@@ -18,6 +18,7 @@ from quantum_exit.bus.line import Line, as_map
 from quantum_exit.executor import failpoints
 from quantum_exit.executor.context import Context
 from quantum_exit.executor.observer import Observer
+from quantum_exit.executor.renewal import refuse_the_last, renew
 from quantum_exit.executor.result import of_denial, of_refused
 from quantum_exit.executor.settler import Settler
 from quantum_exit.executor.store import Ending, Entry, Store
@@ -91,6 +92,12 @@ class Intake:
             if not str(error).startswith("BUSYGROUP"):
                 raise
 
+    def renew_stream(self) -> int | None:
+        """See `renew`; the manual lane's stream, which producers cannot write, stays as it is."""
+        if self._lane is Lane.MANUAL:
+            return None
+        return renew(self._redis, self.stream, self._group)
+
     def claim_pending(self, idle_s: float = 0) -> list[bytes]:
         """Takes over what was delivered that long ago and not acknowledged, whoever had it, but
         what is on its way here; returns the ids whose entries no longer exist (the stream was
@@ -118,6 +125,8 @@ class Intake:
         streams = answer.values() if isinstance(answer, dict) else [s[1] for s in answer or ()]
         for entries in streams:
             self.take([(entry_id, as_map(flat)) for entry_id, flat in entries])
+            if entries:
+                refuse_the_last(self.stream, entries[-1][0])
 
     def take(self, raw_entries: list[RawEntry]) -> None:
         batch = _Batch()

@@ -23,6 +23,7 @@ from quantum_exit.executor.intake import BLOCK_S, Intake
 from quantum_exit.executor.market import Market
 from quantum_exit.executor.observer import Observer
 from quantum_exit.executor.recovery import resume_open_grants, trusted_since
+from quantum_exit.executor.renewal import KEPT
 from quantum_exit.executor.resolver import Resolver
 from quantum_exit.executor.result import of_refused
 from quantum_exit.executor.sender import Sender
@@ -84,6 +85,7 @@ class Session:
         self._spawn("permits", partial(listen, self._room, permits, self.stop, subscribed))
         subscribed.wait(5)
         for intake in self._intakes:
+            self._report_renewed(intake.stream, intake.renew_stream())
             intake.ensure_group()
             self._report_lost(intake.claim_pending())
         for number, intake in enumerate(self._intakes):
@@ -169,6 +171,15 @@ class Session:
         log.error("%d plan entries were deleted before they were answered: %s", len(lost), ids)
         details = {"what": "plan entries deleted unanswered", "count": len(lost), "ids": ids}
         self.context.alert(AlertType.UNKNOWN_OUTCOME, Severity.CRITICAL, details)
+
+    def _report_renewed(self, stream: str, carried: int | None) -> None:
+        if carried is None:
+            return
+        why = f"{stream} took no entry any more: somebody gave one the last id there is"
+        log.error("%s; it was begun anew with %d unanswered entries", why, carried)
+        mend = f"see who wrote the last entry of {KEPT}; take that password back"
+        details = {"service": "intent_executor", "why": why, "carried": carried, "mend": mend}
+        self.context.alert(AlertType.LAYER_DOWN, Severity.CRITICAL, details)
 
     def _spawn(self, name: str, run: Callable[[], None], *, last: bool = False) -> threading.Thread:
         """`last`: it ends after all others."""

@@ -89,9 +89,10 @@ class World:
             raise NotReadyError(HEDGE_MODE)
         if rows.unreadable != self._unreadable:
             held = ", ".join(sorted(rows.unreadable))
-            log.error(
-                "positions that cannot be read, and are held as they were: %s", held or "none"
-            )
+            if held:
+                log.error("positions that cannot be read, and are held as they were: %s", held)
+            else:
+                log.info("all positions can be read again")
             self._unreadable = rows.unreadable
         return Seen({p.symbol: p for p in rows.positions if p.amount}, rows.unreadable)
 

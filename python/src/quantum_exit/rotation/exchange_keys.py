@@ -42,7 +42,7 @@ class Standing:
     """What the exchange says of a pair that it accepts."""
 
     account: str
-    """The account's alias: the same for all keys of one account."""
+    """The account's alias: the same for all keys of one account. Empty: not told."""
     account_may_trade: bool
     key_may_trade: bool
 

@@ -152,8 +152,7 @@ class Rotation:
             self._report.say("the readers share the trading key: better give them their own")
             return trade.account
         read = self._ask(keys.read, "reading")
-        if read.account != trade.account:
-            raise RotationError("the reading key belongs to another account than the trading key")
+        self._compare(read.account, trade.account, "the reading key", "the trading key")
         rights = "MAY TRADE: take that right from it" if read.key_may_trade else "may not trade"
         self._report.say(f"the reading key is accepted and {rights}")
         return trade.account
@@ -178,8 +177,17 @@ class Rotation:
         except RotationError:
             self._report.say("not checked: whether it is the same account; the old key is dead")
             return
-        if theirs != account:
-            raise RotationError("the new key belongs to another account than the one in use")
+        self._compare(account, theirs, "the new key", "the one in use")
+
+    def _compare(self, one: str, other: str, whose: str, than: str) -> None:
+        """Two accounts that the exchange does not name are not known to be the same."""
+        if not one and not other:
+            self._report.say(
+                f"not checked: whether {whose} is of the same account as {than}; the exchange does "
+                "not name it"
+            )
+        elif one != other:
+            raise RotationError(f"{whose} belongs to another account than {than}")
 
     def _tell_old(self, keys: Keys, old: Keys) -> None:
         for name, pair, now in (

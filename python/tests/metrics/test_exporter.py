@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from quantum_exit import keys
 from quantum_exit.kill_switch import dump_runtime
 from quantum_exit.metrics import families
+from quantum_exit.metrics.latency import Arrivals
 
 from ..conftest import RedisServer, free_port, wait_for
 
@@ -221,3 +222,11 @@ def test_every_metric_that_is_named_is_described_and_few_have_labels() -> None:
     assert not {"symbol", "plan_id", "source"} & {
         label for _, labels in described.values() for label in labels
     }
+
+
+def test_an_id_without_end_is_not_remembered() -> None:
+    """Any producer may write one, and each of them may have megabytes."""
+    seen = Arrivals()
+    for name in ("x" * 100_000, "x" * 128):
+        seen.note(name, 1)
+    assert list(seen) == ["x" * 128]

@@ -16,6 +16,8 @@ PAGE: Final = 1000
 REMEMBERED: Final = 20_000
 _LOOK_BACK_MS: Final = 120_000
 """Plans live for 60 s: those of the last two minutes may still get their result."""
+LONGEST_ID: Final = 128
+"""A plan's or an intent's: a longer one is none, and would only fill the memory."""
 _EXIT: Final = "exit-"  # what the Apply Layer names the owner's plans by: exit-<intent_id>
 
 
@@ -23,6 +25,8 @@ class Arrivals(collections.OrderedDict[str, int]):
     """Id -> when it came, ms; the oldest are forgotten."""
 
     def note(self, name: str, at_ms: int) -> None:
+        if len(name) > LONGEST_ID:
+            return
         self.setdefault(name, at_ms)
         if len(self) > REMEMBERED:
             self.popitem(last=False)

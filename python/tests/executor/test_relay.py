@@ -201,6 +201,16 @@ def test_a_queue_waits_while_no_order_may_be_sent(inside: Inside) -> None:
     assert not inside.session.context.exits_that_waited
 
 
+def test_a_ledger_that_another_wrote_behind_an_order_without_a_fill(inside: Inside) -> None:
+    """That end is written, and what was judged on the other amount is judged anew."""
+    redis, ledger = inside.world.redis, keys.ledger("BTCUSDT")
+    inside.exchange.fate = lambda: "unfilled"
+    inside.exchange.at_order[2] = lambda: redis.hincrby(ledger, "position_amt", 5)
+    inside.world.assert_settled(exits(inside, "BTCUSDT", 4))
+    assert inside.world.ledger("BTCUSDT") == {"position_amt": "5"}
+    assert len(inside.exchange.sent) == 4
+
+
 # The one write, without an executor
 
 

@@ -120,7 +120,7 @@ class Hands(Client):
             self.rate.pause(0.05, 429, orders_only=True)
             return RateLimited(429, -1015, "too many", 0.05, banned=False)
         if fate == "dawdles":
-            threading.Timer(FENCE_MS / 3000, self.exchange.end, [request]).start()
+            threading.Timer(FENCE_MS / 3000, self._end_within_its_window, [request]).start()
         elif fate == "lost":
             self.exchange.end(request)
         elif fate not in FATES:
@@ -129,6 +129,10 @@ class Hands(Client):
                 self.exchange.end(request, "EXPIRED" if fate == "unfilled" else "FILLED")
             )
         return FATES[fate]
+
+    def _end_within_its_window(self, request: SignedRequest) -> None:
+        if time.time() * 1000 <= request.fence_ms:
+            self.exchange.end(request)
 
     def query_order(self, symbol: str, client_order_id: str) -> OrderAck | OrderNotFound:
         return self.exchange.orders.get(client_order_id) or OrderNotFound(symbol, client_order_id)

@@ -17,7 +17,7 @@ description:
     that of the environment, which so has the last word on who the unit is to the exchange.
   - All are on disk before systemd is told of any of them, in one reload.
   - Starts and restarts nothing. A process that was started with another choice is found by
-    C(quantum_service).
+    C(quantum_units).
 options:
   chosen:
     description: By unit, the names of the files it reads, in their order.

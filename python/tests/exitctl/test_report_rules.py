@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any, cast
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from quantum_exit.binance.model import Kline, Trade
 from quantum_exit.exitctl.plain import columns, fit, plain, wrap
-from quantum_exit.exitctl.report import proof_log
+from quantum_exit.exitctl.report import proof_log, sections
 from quantum_exit.exitctl.report.chart import candles_of
 from quantum_exit.exitctl.report.episodes import sort_out
 from quantum_exit.exitctl.report.fills import NOT_OURS, Fill, with_trades
 from quantum_exit.exitctl.report.latency import latencies
+from quantum_exit.exitctl.report.market import Market
 from quantum_exit.exitctl.report.markup import tag
 from quantum_exit.exitctl.top.bar import Levels, bar, room_pct
 from quantum_exit.values import OrderSide, PositionSide
@@ -192,3 +195,14 @@ def test_a_bar_of_anything_is_as_wide_as_asked(
     wide: int,
 ) -> None:
     assert len(bar(Levels(entry, price, stop, target, True), wide)) == wide
+
+
+def test_a_page_has_an_end() -> None:
+    """Thousands of positions are a page that no phone shows; it says what it left out."""
+    fills = [fill(at, "SELL" if at % 2 else "BUY", "1") for at in range(1200)]
+    sorted_out = sort_out(fills, {}, ())
+    assert len(sorted_out.closed) == 600
+    report = SimpleNamespace(positions=sorted_out, market=Market())
+    page = sections.positions(cast("Any", report))
+    assert "The newest 500 of 600" in page
+    assert page.count('<tr role="row">') == 1 + 500

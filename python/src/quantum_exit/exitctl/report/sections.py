@@ -19,6 +19,7 @@ from quantum_exit.proofs.model import Proof
 from quantum_exit.values import format_number
 
 _ROWS: Final = 50
+_POSITIONS: Final = 500
 _CHARTS: Final = 40
 _STRIP: Final = 72
 _NUMBERS: Final = ("Quantity", "Entry", "Exit", "Gain", "Held")
@@ -106,7 +107,8 @@ def _strip(report: Report, title: str, name: str, number: int) -> Markup:
 
 def positions(report: Report) -> Markup:
     closed = report.positions.closed
-    rows = (_position_row(each) for each in reversed(closed))
+    newest = closed[: -_POSITIONS - 1 : -1]
+    rows = (_position_row(each) for each in newest)
     heads = (
         "Closed",
         "Symbol",
@@ -120,16 +122,17 @@ def positions(report: Report) -> Markup:
         "By",
     )
     figures = (
-        _figure(each, report, number)
-        for number, each in enumerate(list(reversed(closed))[:_CHARTS], start=1)
+        _figure(each, report, number) for number, each in enumerate(newest[:_CHARTS], start=1)
     )
     more = f"Charts of the last {_CHARTS} only." if len(closed) > _CHARTS else None
+    many = len(closed) > _POSITIONS
+    shown = f"The newest {_POSITIONS} of {len(closed)}" if many else "Newest first"
     still = report.positions.still_open
     return _section(
         "Closed positions",
         None if closed else tag("p", "None was closed in this period."),
         tag("p", f"Still open: {', '.join(still)}.") if still else None,
-        table("Newest first", heads, rows, _NUMBERS, ("Reason",)) if closed else None,
+        table(shown, heads, rows, _NUMBERS, ("Reason",)) if closed else None,
         _legend() if closed else None,
         tag("p", more, class_="soft") if more else None,
         tag("div", figures, class_="charts"),

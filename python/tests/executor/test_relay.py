@@ -211,6 +211,17 @@ def test_a_ledger_that_another_wrote_behind_an_order_without_a_fill(inside: Insi
     assert len(inside.exchange.sent) == 4
 
 
+def test_a_delegation_that_ended_while_the_exchange_was_silent(inside: Inside) -> None:
+    """A right is asked for before each attempt."""
+    world, delegation = inside.world, keys.delegation(BRIDGE)
+    world.redis.set(delegation, json.dumps({"symbol": None}), ex=60)
+    inside.exchange.fate = lambda: "limited"
+    inside.exchange.at_order[1] = lambda: world.redis.delete(delegation)
+    plan_ids = world.send_together([world.plan(source=BRIDGE, qty="1")])
+    assert world.result(plan_ids[0])["error"] == f"NOT_EXIT_OWNER:source={BRIDGE}"
+    assert len(inside.exchange.sent) == 1
+
+
 # The one write, without an executor
 
 

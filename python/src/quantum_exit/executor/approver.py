@@ -25,11 +25,12 @@ from quantum_exit.executor.observer import Observer
 from quantum_exit.executor.store import Store
 from quantum_exit.executor.work import Work
 from quantum_exit.gates import permit as permit_gate
-from quantum_exit.gates.chain import judge
+from quantum_exit.gates.chain import judge, right
 from quantum_exit.gates.model import (
     DRILL_ACTION,
     KILL_SWITCH_ACTIVE,
     Denial,
+    Lane,
     Observed,
     ObservedPosition,
     Order,
@@ -85,10 +86,17 @@ class Approver:
             return None
         return grant
 
-    def refusal_of_entry(self, work: Work) -> Denial | None:
-        """What stands against a further attempt to open a position by now."""
-        order = self._final_order(work, self._look(work))
-        return order if isinstance(order, Denial) else None
+    def refusal_by_now(self, work: Work, before: OpenGrant) -> Denial | None:
+        """What stands against another attempt than `before`: to open a position all that may
+        stand against a first one; to exit only that a right given for a time is over. The
+        owner's exit needs nobody's leave."""
+        claim = work.claim
+        if not before.reduces:
+            order = self._final_order(work, self._look(work))
+            return order if isinstance(order, Denial) else None
+        if work.order.by_owner and claim.lane is Lane.MAIN:
+            return None
+        return right(claim, self._look(work), self.context.settings.gates)
 
     def killed_outside_redis(self) -> bool:
         return self.context.env_killed or read_file(self.context.settings.kill_file).active

@@ -163,11 +163,10 @@ class Sender:
         if age_s > self.context.settings.gates.plan_lifetime_s:
             self._end(work, Denial(Outcome.EXPIRED, f"plan_expired:age_s={age_s:.0f}"))
             return None
-        if not before.reduces:
-            refused = self.approver.refusal_of_entry(work)
-            if refused is not None:
-                self._end(work, refused)
-                return None
+        refused = self.approver.refusal_by_now(work, before)
+        if refused is not None:
+            self._end(work, refused)
+            return None
         timestamp_ms = self.context.clock.earliest_ms(time.monotonic())
         return self._grant_and_send(work, before.next_attempt(timestamp_ms), replaces=before)
 

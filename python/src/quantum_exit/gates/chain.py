@@ -27,11 +27,19 @@ BEFORE_POSITION: Final = (
 )
 
 
-def judge(claim: Claim, seen: Observed, settings: Settings) -> Order | Denial:
+def right(claim: Claim, seen: Observed, settings: Settings) -> Denial | None:
+    """Whether the plan may ask at all, whatever its order."""
     for gate in BEFORE_POSITION:
         denial = gate(claim, seen, settings)
         if denial is not None:
             return denial
+    return None
+
+
+def judge(claim: Claim, seen: Observed, settings: Settings) -> Order | Denial:
+    denial = right(claim, seen, settings)
+    if denial is not None:
+        return denial
     order = position(claim, seen, settings)
     if isinstance(order, Denial):
         return order

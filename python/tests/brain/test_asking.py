@@ -155,6 +155,16 @@ def test_an_answer_without_the_executors_mark_frees_no_level(brain: Brain) -> No
     assert len(brain.intents) == 3
 
 
+def test_a_forged_answer_beside_the_true_one_ends_no_level(brain: Brain) -> None:
+    intent = _half_at_three(brain, "2")
+    how = {"error": "quantity_below_step", "decision": "DENIED", "plan_source": OWNER}
+    brain.result(f"exit-{intent.intent_id}", BTC, "SELL", "0", **how)
+    brain.answer(intent, filled="0.4")
+    brain.exchange.hold(BTC, "1.6", "100", mark="103")
+    brain.cycle(3)
+    assert [one.quantity for one in brain.intents] == [1, Decimal("0.6")]
+
+
 def test_the_brains_own_redis_user_may_read_the_mark(brain: Brain) -> None:
     brain.redis.execute_command("ACL", "SETUSER", "exitbrain", "on", ">pw", *rules_of("exitbrain"))
     brain.url = brain.url.replace("//", "//exitbrain:pw@")

@@ -118,7 +118,8 @@ def answered(
                 continue
         if ask.state is not AskState.IN_FLIGHT:
             continue
-        answer = next((r for r in results if r.answers(ask.intent_id)), None)
+        answers = (r for r in results if r.answers(ask.intent_id))
+        answer = max(answers, key=lambda r: bool(r.filled), default=None)
         if answer is not None and slot != CLOSE_SLOT and not answer.is_certain:
             # Anybody can call forth an answer in our name. Without the executor's mark the intent
             # may still be carried out, and a level that is asked for twice is taken twice.

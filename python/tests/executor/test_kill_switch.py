@@ -164,6 +164,29 @@ def test_the_stop_of_a_held_symbol_is_not_that_of_a_flat_one(world: World) -> No
     assert resting["clientAlgoId"] == client_id
 
 
+def test_it_stays_where_its_symbol_is_held_again_before_the_next_attempt(world: World) -> None:
+    world.hold("BTCUSDT", "1")
+    stop = world.by_intent(
+        world.intent(action="PLACE_STOP", trigger_price="50000"),
+        type="STOP_MARKET",
+        trigger_price="50000",
+    )
+    client_id = world.result(world.send(stop))["client_order_id"]
+    world.pretend("BTCUSDT", "0")
+    world.switch(active=True)
+    path = "/fapi/v1/algoOrder"
+    world.exchange.add_fault(method="DELETE", path=path, answer="503_throttled")
+    wish = world.intent(intent_id=f"cancel:{client_id}:1", action="CANCEL_STOP", quantity=None)
+    cancel = world.by_intent(wish, type="CANCEL", qty="0")
+    world.send(cancel)
+    wait_for(lambda: world.exchange.orders(everything=True)[-1].method == "DELETE", "an attempt")
+    world.hold("BTCUSDT", "1")
+    world.exchange.clear_faults()
+    result = world.result(cancel["plan_id"])
+    assert (result["decision"], result["error"]) == KILLED
+    assert len(world.exchange.state()["open_algos"]) == 1
+
+
 def frozen_at(world: World, failpoint: str) -> tuple[Executor, str]:
     """An executor stopped by SIGSTOP between the grant of a plan and its sending."""
     world.hold("BTCUSDT", "1")

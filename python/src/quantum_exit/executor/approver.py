@@ -98,6 +98,10 @@ class Approver:
             return None
         return right(claim, self._look(work), self.context.settings.gates)
 
+    def is_flat(self, work: Work) -> bool:
+        """By now."""
+        return _is_flat(self._look(work))
+
     def killed_outside_redis(self) -> bool:
         return self.context.env_killed or read_file(self.context.settings.kill_file).active
 

@@ -168,7 +168,10 @@ class Sender:
             self._end(work, refused)
             return None
         timestamp_ms = self.context.clock.earliest_ms(time.monotonic())
-        return self._grant_and_send(work, before.next_attempt(timestamp_ms), replaces=before)
+        grant = before.next_attempt(timestamp_ms)
+        if grant.kill_exempt and not self.approver.is_flat(work):
+            grant = replace(grant, kill_exempt=False)
+        return self._grant_and_send(work, grant, replaces=before)
 
     def _grant_and_send(
         self, work: Work, grant: OpenGrant, *, replaces: OpenGrant | None

@@ -1,4 +1,4 @@
-"""Every numeric setting of the brain, P3.3 and the Apply Layer has a range, and says it."""
+"""Every numeric setting of the services has a range, and says it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import pytest
 
 from quantum_exit.apply import config as apply_config
 from quantum_exit.brain import settings as brain_settings
+from quantum_exit.executor import settings as executor_settings
 from quantum_exit.permits import config as permits_config
 from quantum_exit.settings import ConfigError
 
 Read = Callable[[Mapping[str, str]], object]
-BRAIN, PERMITS, APPLY = (
+BRAIN, PERMITS, APPLY, EXECUTOR = (
     brain_settings.from_environ,
     permits_config.from_environ,
     apply_config.from_environ,
+    executor_settings.from_environ,
 )
 GOOD = {
     "BINANCE_API_KEY": "key",
@@ -30,6 +32,13 @@ RANGES: list[tuple[Read, str, str, str]] = [
     (BRAIN, "EXIT_BRAIN_HTTP_TIMEOUT_S", "0.1", "10"),
     (PERMITS, "P33_HTTP_TIMEOUT_S", "0.1", "10"),
     (APPLY, "APPLY_LAYER_INTENT_LIFETIME_S", "0.1", "3600"),
+    (EXECUTOR, "INTENT_EXECUTOR_PLAN_LIFETIME_S", "0.1", "3600"),
+    (EXECUTOR, "INTENT_EXECUTOR_INTENT_LIFETIME_S", "0.1", "3600"),
+    (EXECUTOR, "INTENT_EXECUTOR_PERMIT_WAIT_S", "0.1", "60"),
+    (EXECUTOR, "INTENT_EXECUTOR_HTTP_TIMEOUT_S", "0.1", "30"),
+    (EXECUTOR, "INTENT_EXECUTOR_RECLAIM_S", "0.1", "3600"),
+    (EXECUTOR, "INTENT_EXECUTOR_ORDER_THREADS", "1", "64"),
+    (EXECUTOR, "QUANTUM_RECV_WINDOW_MS", "1", "59999"),
 ]
 NO_NUMBERS = {
     *("BINANCE_API_KEY", "BINANCE_API_SECRET", "BINANCE_TESTNET", "USE_BINANCE_TESTNET"),
@@ -38,6 +47,10 @@ NO_NUMBERS = {
     *("QUANTUM_LOG_FILE", "INTENT_EXECUTOR_MANUAL_STREAM", "EXIT_BRAIN_EXCHANGE_STOP"),
     *("EXIT_BRAIN_V35_ENABLED", "EXIT_MODE", "EXIT_EXECUTOR_MODE", "EXIT_BRAIN_V3_LIVE_ROLLOUT"),
     *("EXIT_EXECUTOR_KILL_SWITCH", "EXIT_LIVE_ROLLOUT_PCT"),  # what is wrong there means SHADOW
+    *("INTENT_EXECUTOR_SOURCE_ALLOWLIST", "INTENT_EXECUTOR_ALLOWLIST", "QUANTUM_LOCK_FILE"),
+    # Limits of orders: any number above zero is one.
+    *("INTENT_EXECUTOR_MAX_ORDER_VALUE", "INTENT_EXECUTOR_PRICE_COLLAR_PCT"),
+    *("INTENT_EXECUTOR_MAX_ORDERS_PER_MIN", "INTENT_EXECUTOR_MAX_REPEATS"),
 }
 
 
@@ -58,7 +71,7 @@ class Asked(Mapping[str, str]):
         return len(GOOD)
 
 
-@pytest.mark.parametrize("read", [BRAIN, PERMITS, APPLY])
+@pytest.mark.parametrize("read", [BRAIN, PERMITS, APPLY, EXECUTOR])
 def test_no_number_is_without_a_range(read: Read) -> None:
     asked = Asked()
     read(asked)

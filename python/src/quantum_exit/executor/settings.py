@@ -21,8 +21,8 @@ from quantum_exit.settings import (
     ExchangeSettings,
     comma_list,
     exit_owner,
+    number_within,
     optional_number,
-    positive_number,
     public_keys,
     redis_url,
 )
@@ -69,22 +69,21 @@ def from_environ(environ: Mapping[str, str]) -> ExecutorSettings:
         env_kill_active=env_kill_active(environ),
         lock_file=_lock_file(environ, url),
         recv_window_ms=_whole(environ, "QUANTUM_RECV_WINDOW_MS", 1000, most=MOST_RECV_WINDOW_MS),
-        permit_wait_s=float(_number(environ, f"{_PREFIX}_PERMIT_WAIT_S", 8)),
+        permit_wait_s=_seconds(environ, f"{_PREFIX}_PERMIT_WAIT_S", 8, most=60),
         order_threads=_whole(environ, f"{_PREFIX}_ORDER_THREADS", 8, most=_MOST_THREADS),
-        http_timeout_s=float(_number(environ, f"{_PREFIX}_HTTP_TIMEOUT_S", 5)),
-        reclaim_s=float(_number(environ, f"{_PREFIX}_RECLAIM_S", 30)),
+        http_timeout_s=_seconds(environ, f"{_PREFIX}_HTTP_TIMEOUT_S", 5, most=30),
+        reclaim_s=_seconds(environ, f"{_PREFIX}_RECLAIM_S", 30, most=3_600),
     )
 
 
-def _number(environ: Mapping[str, str], name: str, default: int) -> Decimal:
-    return positive_number(environ, name, Decimal(default))
+def _seconds(environ: Mapping[str, str], name: str, default: int, *, most: int) -> float:
+    return float(number_within(environ, name, Decimal(default), Decimal("0.1"), Decimal(most)))
 
 
 def _whole(environ: Mapping[str, str], name: str, default: int, *, most: int) -> int:
-    value = _number(environ, name, default)
-    if value > most or value != int(value):
-        raise ConfigError(f"{name} must be a whole number from 1 to {most}")
-    return int(value)
+    return int(
+        number_within(environ, name, Decimal(default), Decimal(1), Decimal(most), whole=True)
+    )
 
 
 def _gates(environ: Mapping[str, str]) -> GateSettings:
@@ -97,8 +96,8 @@ def _gates(environ: Mapping[str, str]) -> GateSettings:
             if allowlist in environ
             else None
         ),
-        plan_lifetime_s=float(_number(environ, f"{_PREFIX}_PLAN_LIFETIME_S", 60)),
-        intent_lifetime_s=float(_number(environ, f"{_PREFIX}_INTENT_LIFETIME_S", 60)),
+        plan_lifetime_s=_seconds(environ, f"{_PREFIX}_PLAN_LIFETIME_S", 60, most=3_600),
+        intent_lifetime_s=_seconds(environ, f"{_PREFIX}_INTENT_LIFETIME_S", 60, most=3_600),
         limits={symbol: _limits(environ, symbol) for symbol in _limited_symbols(environ)},
         default_limits=_limits(environ, ""),
     )

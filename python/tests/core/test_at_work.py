@@ -26,6 +26,8 @@ def connection(tmp_path: Path) -> Iterator[str]:
     with subprocess.Popen([program], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         child = process.stdout.readline().strip()
+        while at_work.process(child)[0] != "sleep":  # for a moment it is the shell's copy
+            time.sleep(0.005)
         yield f"{process.pid} {child}"
         process.kill()
         subprocess.run(["kill", child], check=True)

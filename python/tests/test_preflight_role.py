@@ -1,7 +1,6 @@
 """What a host is refused for before anything on it is changed."""
 
 import http.server
-import importlib.util
 import json
 import shutil
 import sys
@@ -9,25 +8,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 from paper_exchange.testing import PaperExchange
 
+from .role_modules import load
+
 ROLE = Path(__file__).resolve().parents[2] / "roles" / "preflight"
 UTILS = ("quantum_envfile", "quantum_signed_read", "quantum_host_environment")
 Serve = Callable[[bytes], str]
-
-
-def load(name: str, path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Who is let into Redis, as the redis role writes it down."""
 
 import fcntl
-import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -12,19 +11,12 @@ import pytest
 from quantum_exit.rotation import acl
 from quantum_exit.rotation.kinds import EnvFiles
 
+from .role_modules import load
+
 ROLE = Path(__file__).resolve().parents[2] / "roles" / "redis"
 USERS = [{"name": "operator", "rules": ["+ping"]}, {"name": "intent_bridge", "rules": ["+xadd"]}]
 OLD, NEW, OPERATOR = "a" * 64, "b" * 64, "c" * 64
 NOW = 1_000_000
-
-
-def load(name: str, path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

@@ -1,27 +1,18 @@
 """When a deployment counts as worse than what was there before, and when it changes the mode."""
 
 import base64
-import importlib.util
 import os
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 from quantum_exit import at_work
 
+from .role_modules import load
+
 ROLE = Path(__file__).resolve().parents[2] / "roles" / "safe_deploy"
-
-
-def load(name: str, path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -15,18 +14,10 @@ from typing import Any
 import pytest
 
 from .conftest import REPOSITORY
+from .role_modules import load
 
 UTILS = REPOSITORY / "roles" / "service" / "module_utils"
 BASE = REPOSITORY / "roles" / "host" / "library" / "quantum_base.py"
-
-
-def load(name: str, path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 
@@ -45,7 +45,7 @@ class Storm:
         brain.policy({"default": rules})
         self.mark, self.entry = D(100), D(100)
         self.amount, self.largest = D(0), D(0)
-        self.taken: Counter[str] = Counter()
+        self.taken: defaultdict[str, Decimal] = defaultdict(Decimal)
         self.shown = [(0.0, D(0), D(100))]
         self.flying: list[Flying] = []
         self.read = self.opened = 0
@@ -129,7 +129,7 @@ class Storm:
         level = intent.intent_id.split("-")[2]
         if level not in SHARES or intent.action is not IntentAction.PARTIAL_CLOSE:
             return
-        self.taken[level] += filled  # type: ignore[assignment]
+        self.taken[level] += filled
         assert self.taken[level] <= self.largest * SHARES[level], f"{level} was taken twice"
 
     def _hold(self, amount: Decimal) -> None:

@@ -207,7 +207,7 @@ def test_a_denial_that_somebody_calls_forth_in_our_name_takes_no_level_twice(
     stack.exchange.set_price(BTC, entry * Decimal("1.03"))
     wait_for(lambda: _intents(stack), "the level is asked for", 15)
     (intent,) = _intents(stack)
-    forged = {
+    forged: Any = {
         "plan_id": f"exit-{intent['intent_id']}",
         "decision": "EXECUTE",
         "symbol": BTC,
@@ -216,7 +216,7 @@ def test_a_denial_that_somebody_calls_forth_in_our_name_takes_no_level_twice(
         "source": intent["source"],
         "timestamp": f"{time.time():.6f}",
     }
-    stack.redis.xadd(keys.APPLY_PLAN, forged)  # type: ignore[arg-type]
+    stack.redis.xadd(keys.APPLY_PLAN, forged)
     wait_for(lambda: _results(stack, "SOURCE_UNVERIFIED"), "its denial", 15)
     _cycles(stack, 8)
     assert len(_intents(stack)) == 1

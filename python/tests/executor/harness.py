@@ -306,9 +306,9 @@ class World:
         """In one batch, so that those of a symbol wait one behind the other; their ids."""
         for plan in plans:
             self.allow(plan)
-        pipe = self.redis.pipeline()
+        pipe: Any = self.redis.pipeline()
         for plan in plans:
-            pipe.xadd(keys.APPLY_PLAN, plan)  # type: ignore[arg-type]
+            pipe.xadd(keys.APPLY_PLAN, plan)
         pipe.execute()
         return [plan["plan_id"] for plan in plans]
 

@@ -142,7 +142,7 @@ def test_a_partial_fill_is_reported_as_it_was(world: World) -> None:
 
 def test_too_many_requests_are_followed_by_silence(world: World) -> None:
     """After a 429 nothing is sent for as long as it says; then exits go before entries."""
-    for symbol in ("BTCUSDT", "ETHUSDT"):
+    for symbol in ("BTCUSDT", "ETHUSDT", "AVAXUSDT"):
         world.hold(symbol, "1")
     limited = {"status": 429, "body": {"code": -1003, "msg": "Too many requests"}}
     world.exchange.add_fault(**ORDER, times=1, answer={**limited, "headers": {"Retry-After": "1"}})
@@ -151,14 +151,15 @@ def test_too_many_requests_are_followed_by_silence(world: World) -> None:
     wait_for(lambda: world.orders(), "the refused order")
     (refused,) = world.orders()
     entries = [world.opening(symbol="SOLUSDT", qty=str(n)) for n in (10, 11, 12)]
-    exits = [world.signed(symbol="ETHUSDT", qty=f"0.{n}") for n in (1, 2, 3)]
+    # One a symbol: which of them comes first, and what comes behind one, is not said.
+    exits = [world.signed(symbol=symbol, qty="1") for symbol in ("ETHUSDT", "AVAXUSDT")]
     for plan in (*entries, *exits):
         world.send(plan)
     world.assert_settled([p["plan_id"] for p in (first, *entries, *exits)])
     later = world.orders(since=refused.seq)
     assert all(order.arrived_at_s - refused.arrived_at_s > 0.95 for order in later)
     in_order = [order.params["symbol"] for order in later]
-    assert set(in_order[:2]) == {"BTCUSDT", "ETHUSDT"}
+    assert set(in_order[:3]) == {"BTCUSDT", "ETHUSDT", "AVAXUSDT"}
 
 
 def test_a_plan_that_waited_behind_another_is_judged_by_what_that_one_did(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 import redis
@@ -51,9 +52,9 @@ def courier(
     ],
 )
 def test_the_way_of_alerts(
-    redis_client: redis.Redis, seen: dict[str, object], outcome: Outcome
+    redis_client: redis.Redis, seen: dict[str, Any], outcome: Outcome
 ) -> None:
-    courier(redis_client, **seen)  # type: ignore[arg-type]
+    courier(redis_client, **seen)
     assert way_check(redis_client, time.time()).outcome is outcome
 
 

@@ -58,8 +58,8 @@ class Lanes:
         """The symbol stays busy with this, what `next_of` told."""
         with self._changed:
             queue = self._waiting[work.symbol]
-            assert queue[0] is work  # noqa: S101 - a busy symbol's queue loses nothing
-            queue.popleft()
+            if queue.popleft() is not work:
+                raise RuntimeError(f"the lane of {work.symbol} has another plan at its head")
             if not queue:
                 del self._waiting[work.symbol]
 

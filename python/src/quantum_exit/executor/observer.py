@@ -70,6 +70,7 @@ class _Seen:
     delegations: dict[str, Delegation | None]
     stopped: dict[str, bool]
     positions: dict[str, PositionState]
+    """By the books, read once for all plans of a symbol."""
     books: dict[str, _Books]
     policy: PolicyState
     lane_open: bool
